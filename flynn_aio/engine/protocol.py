@@ -1,0 +1,225 @@
+"""Engine: what the rest of us may ask of the thing that runs jobs.
+
+`podman.py` is one, `fake.py` another, and one contract suite (`tests/engine/contract.py`) holds
+both to this text. The words are Flynn's, so that a second kind of engine stays possible.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from ..model import AppID, JobID, ReleaseID, Time
+from ..watch import Bell
+
+
+class Partition(StrEnum):
+    """Which share of the machine a job lives in, dearest first."""
+
+    SYSTEM = "system"
+    USER = "user"
+    BACKGROUND = "background"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A directory or file of the host, seen inside at `target`."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """All an engine must know to run one job. Starting is idempotent because `id` is ours.
+
+    Attributes:
+        type: process type; empty for one-off jobs, ``slugbuilder`` for builds.
+        formation: whether a formation wants it; kept as a label, so that a restart can tell.
+        image: the image's name in the engine.
+        slug: id of the slug directory mounted over ``/app``: each job sees its own writable copy.
+        args: argv; empty means the image's own entrypoint. No shell is involved.
+        env: complete, except `EXTERNAL_IP`, which the engine adds when it has an address.
+        user: ``uid:gid``; empty means the image's own.
+        memory_bytes, cpu_shares, max_fd, pids, temp_disk_bytes: limits; 0 means none.
+        log: whether stdout and stderr are kept for the log store. Never with `tty`.
+        meta: user meta, kept as labels.
+    """
+
+    id: JobID
+    app: AppID
+    app_name: str
+    release: ReleaseID = ReleaseID("")
+    type: str = ""
+    formation: bool = False
+    image: str
+    slug: str = ""
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    user: str = ""
+    memory_bytes: int = 0
+    cpu_shares: int = 0
+    max_fd: int = 0
+    pids: int = 0
+    temp_disk_bytes: int = 0
+    mounts: tuple[Mount, ...] = ()
+    partition: Partition = Partition.USER
+    tty: bool = False
+    rows: int = 0
+    columns: int = 0
+    log: bool = True
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+class RunState(Enum):
+    CREATED = "created"
+    """Prepared, not started; or found half-made after a crash."""
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """What the engine sees of one job. Ended jobs stay listed until `Engine.remove`.
+
+    Attributes:
+        address: IPv4 address on the jobs' network.
+        exit_code: only with `EXITED`; -1 when it is lost for good. A process ended by
+            signal N has 128 + N.
+        oom: a process of the job was killed for lack of memory, even if the job goes on.
+        error: why it could not run, in the engine's words.
+        args: the argv it was started with.
+    """
+
+    id: JobID
+    app: AppID
+    release: ReleaseID
+    type: str
+    formation: bool
+    state: RunState
+    address: str = ""
+    started_at: Time | None = None
+    exit_code: int | None = None
+    oom: bool = False
+    error: str = ""
+    args: tuple[str, ...] = ()
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+class Stream(Enum):
+    STDOUT = 1
+    STDERR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A piece of a job's output, as it came; at most 64 KiB."""
+
+    stream: Stream
+    data: bytes
+
+
+class Attachment(Protocol):
+    """The live ends of one job: it was created, attached and started, in that order.
+
+    Read `output` to its end or leave the block: a reader that stops stops the job too.
+    """
+
+    @property
+    def output(self) -> AsyncIterator[Output]:
+        """What the job prints, until its streams end. With a TTY everything is stdout."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Write to stdin; waits while the job does not read. Silently dropped once it has ended."""
+        ...
+
+    async def send_eof(self) -> None:
+        """Close stdin; the job goes on."""
+        ...
+
+    async def resize(self, *, rows: int, columns: int) -> None: ...
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the main process; nothing happens once it has ended."""
+        ...
+
+    async def wait(self) -> JobStatus:
+        """Wait until the job has ended."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs jobs. Every call is bounded by the engine's own deadlines and raises `EngineError` past them."""
+
+    @property
+    def bell(self) -> Bell:
+        """Rings when any job's status may have changed; a hint, so look at `jobs` then."""
+        ...
+
+    async def jobs(self) -> list[JobStatus]:
+        """Return every job of this appliance, running or ended and not yet removed."""
+        ...
+
+    async def start(self, spec: JobSpec) -> JobStatus:
+        """Create and start a job, or return the status of the one that has this id already.
+
+        Raises:
+            StartError: it cannot start, e.g. ``exec: "x": executable file not found in $PATH``.
+                Nothing is left behind.
+            EngineError: it may start on another try.
+
+        Cancellation: the job may exist; `jobs` tells.
+        """
+        ...
+
+    async def stop(self, job: JobID, *, kill_s: float) -> None:
+        """Send SIGTERM, `kill_s` seconds later SIGKILL; return when it has ended.
+
+        A job that has ended or never was is no error.
+        """
+        ...
+
+    async def signal(self, job: JobID, number: int) -> None:
+        """Send a signal to the main process.
+
+        Raises:
+            NotFound: no running job has this id.
+        """
+        ...
+
+    async def remove(self, job: JobID) -> None:
+        """Forget an ended job and free what it held; a running one is killed first. Idempotent.
+
+        Its log file stays: the log store owns it.
+        """
+        ...
+
+    def attach(self, spec: JobSpec) -> AbstractAsyncContextManager[Attachment]:
+        """Start a job with its streams in our hands. Leaving the block kills and removes it.
+
+        Raises: as `start`, on entering.
+        """
+        ...
+
+    async def image_exists(self, image: str) -> bool: ...
+
+    async def pull_image(self, image: str) -> None:
+        """Fetch an image from its registry.
+
+        Raises:
+            EngineError: the registry does not answer, or has no such image.
+        """
+        ...
+
+    async def import_image(self, tar: Path, image: str) -> None:
+        """Make an image of a root file system given as a tar file."""
+        ...
+
+    async def commit(self, job: JobID, image: str) -> None:
+        """Make an image of an ended, not yet removed job's file system."""
+        ...

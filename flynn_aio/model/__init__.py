@@ -1,0 +1,155 @@
+"""The nouns of Flynn as frozen values, with their rules.
+
+Words used here:
+
+- *app*: a name with settings and a current release.
+- *artifact*: something immutable a release is made of: an image or a slug.
+- *release*: artifacts, environment and process types, frozen together.
+- *process type*: how one kind of process of a release is run.
+- *formation*: how many of each process type of a release are wanted.
+- *job*: one run of one process. A *one-off* job belongs to no formation.
+- *deployment*: the move from one release to the next, by a *strategy*.
+- *route*: which requests belong to which *service*; an *instance* answers for a service.
+- *event*: what happened to a noun.
+
+The nouns are msgspec structs whose attribute names are Flynn's wire names and whose field order
+and defaults are Flynn's order and omission: the same definition is the API's JSON, the store's JSON
+column and the value the code works with, so the three cannot drift apart. Fields without a default
+are the ones the wire never omits. No Trio, no files, no clock.
+
+Source: `controller-api.md` §3, read from Flynn `controller/types`.
+"""
+
+from .app import (
+    DEFAULT_DEPLOY_TIMEOUT_S,
+    GC_DEFAULT,
+    GC_META,
+    SYSTEM_META,
+    App,
+    AppDeletion,
+    AppDeletionEvent,
+    Strategy,
+)
+from .artifact import IMAGE_SCHEME, SLUG_SCHEME, SYSTEM_IMAGE_META, Artifact
+from .deployment import Deployment, DeploymentEvent, DeploymentStatus
+from .event import Event
+from .formation import DeprecatedScale, ExpandedFormation, Formation, ScaleRequest, ScaleState
+from .ids import (
+    APP_NAME_MAX,
+    HOST_ID,
+    AppID,
+    ArtifactID,
+    DeploymentID,
+    EventID,
+    JobID,
+    ReleaseID,
+    RouteID,
+    ScaleRequestID,
+    as_uuid,
+    bare_job_id,
+    full_job_id,
+    is_app_name,
+)
+from .job import ACTIVE, Job, JobState, NewJob, PlacedJob
+from .json import Time, convert, decode, encode, plain
+from .release import (
+    DEFAULT_RESOURCES,
+    MIB,
+    SLUGBUILDER_TYPE,
+    CheckType,
+    HealthCheck,
+    Port,
+    PortService,
+    ProcessType,
+    Release,
+    Resource,
+    VolumeReq,
+    filled,
+    with_default_resources,
+)
+from .route import Certificate, Route, RouteType, parent_ref
+from .service import (
+    APP_META,
+    APP_NAME_META,
+    JOB_META,
+    RELEASE_META,
+    TYPE_META,
+    Instance,
+    instance_id,
+    is_web,
+    web_service,
+)
+
+__all__ = [
+    "ACTIVE",
+    "APP_META",
+    "APP_NAME_MAX",
+    "APP_NAME_META",
+    "DEFAULT_DEPLOY_TIMEOUT_S",
+    "DEFAULT_RESOURCES",
+    "GC_DEFAULT",
+    "GC_META",
+    "HOST_ID",
+    "IMAGE_SCHEME",
+    "JOB_META",
+    "MIB",
+    "RELEASE_META",
+    "SLUGBUILDER_TYPE",
+    "SLUG_SCHEME",
+    "SYSTEM_IMAGE_META",
+    "SYSTEM_META",
+    "TYPE_META",
+    "App",
+    "AppDeletion",
+    "AppDeletionEvent",
+    "AppID",
+    "Artifact",
+    "ArtifactID",
+    "Certificate",
+    "CheckType",
+    "Deployment",
+    "DeploymentEvent",
+    "DeploymentID",
+    "DeploymentStatus",
+    "DeprecatedScale",
+    "Event",
+    "EventID",
+    "ExpandedFormation",
+    "Formation",
+    "HealthCheck",
+    "Instance",
+    "Job",
+    "JobID",
+    "JobState",
+    "NewJob",
+    "PlacedJob",
+    "Port",
+    "PortService",
+    "ProcessType",
+    "Release",
+    "ReleaseID",
+    "Resource",
+    "Route",
+    "RouteID",
+    "RouteType",
+    "ScaleRequest",
+    "ScaleRequestID",
+    "ScaleState",
+    "Strategy",
+    "Time",
+    "VolumeReq",
+    "as_uuid",
+    "bare_job_id",
+    "convert",
+    "decode",
+    "encode",
+    "filled",
+    "full_job_id",
+    "instance_id",
+    "is_app_name",
+    "is_web",
+    "parent_ref",
+    "plain",
+    "web_service",
+    "with_default_resources",
+]
