@@ -1,0 +1,66 @@
+"""Running jobs: a protocol, the Podman driver behind it, and a faithful fake.
+
+Words used here:
+
+- *engine*: the thing that runs jobs on this machine.
+- *job spec*: all an engine must know to run one job.
+- *job status*: what the engine sees of a job; an ended job stays listed until it is removed.
+- *attachment*: the live streams of a job: what it prints, what it reads, its terminal.
+- *bell*: rings when some status may have changed; whoever hears it looks at all of them.
+- *service*: Podman's API process, ours, in a session of its own; containers do not depend on it.
+- *conmon*: Podman's keeper of one container: it holds the pipes, writes the log and the exit file.
+- *sweep*: putting away what a killed service left half done.
+"""
+
+from .fake import (
+    Behaviour,
+    FakeEngine,
+    Process,
+    Program,
+    exits,
+    fails_to_start,
+    ignore_sigterm,
+    open_fake_engine,
+    run_forever,
+)
+from .init_log import OOM_TEXT
+from .protocol import (
+    Attachment,
+    Engine,
+    JobSpec,
+    JobStatus,
+    Mount,
+    Output,
+    Partition,
+    RunState,
+    Stream,
+)
+from .spec import INIT_SUFFIX, formation_spec, log_file_name, one_off_spec, parse_log_file_name, ports_of
+
+__all__ = [
+    "INIT_SUFFIX",
+    "OOM_TEXT",
+    "Attachment",
+    "Behaviour",
+    "Engine",
+    "FakeEngine",
+    "JobSpec",
+    "JobStatus",
+    "Mount",
+    "Output",
+    "Partition",
+    "Process",
+    "Program",
+    "RunState",
+    "Stream",
+    "exits",
+    "fails_to_start",
+    "formation_spec",
+    "ignore_sigterm",
+    "log_file_name",
+    "one_off_spec",
+    "open_fake_engine",
+    "parse_log_file_name",
+    "ports_of",
+    "run_forever",
+]

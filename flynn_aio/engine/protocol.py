@@ -14,6 +14,9 @@ from typing import Protocol
 from ..model import AppID, JobID, ReleaseID, Time
 from ..watch import Bell
 
+NO_RELEASE = ReleaseID("")
+"""What a job has that runs no release, such as a build."""
+
 
 class Partition(StrEnum):
     """Which share of the machine a job lives in, dearest first."""
@@ -45,6 +48,7 @@ class JobSpec:
         env: complete, except `EXTERNAL_IP`, which the engine adds when it has an address.
         user: ``uid:gid``; empty means the image's own.
         memory_bytes, cpu_shares, max_fd, pids, temp_disk_bytes: limits; 0 means none.
+        data: whether it gets an empty, writable `/data` of its own that goes with it.
         log: whether stdout and stderr are kept for the log store. Never with `tty`.
         meta: user meta, kept as labels.
     """
@@ -52,7 +56,7 @@ class JobSpec:
     id: JobID
     app: AppID
     app_name: str
-    release: ReleaseID = ReleaseID("")
+    release: ReleaseID = NO_RELEASE
     type: str = ""
     formation: bool = False
     image: str
@@ -67,6 +71,7 @@ class JobSpec:
     pids: int = 0
     temp_disk_bytes: int = 0
     mounts: tuple[Mount, ...] = ()
+    data: bool = False
     partition: Partition = Partition.USER
     tty: bool = False
     rows: int = 0

@@ -1,0 +1,465 @@
+"""FakeEngine: an engine without a machine, for tests and for trying things out.
+
+Its jobs are small async programs in this process; time is Trio's, so a test with an autojump clock
+runs at once. It is product code: the contract suite (`tests/engine/contract.py`) holds it and the
+Podman driver to one behaviour. What real jobs do by themselves is said with `script`, what the
+world does to them with `crash`, `run_out_of_memory`, `lose` and `outage`.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Self
+
+import trio
+
+from ..clock import Clock, SystemClock
+from ..errors import EngineError, NotFound, StartError
+from ..model import JobID, Time
+from ..watch import Bell
+from .addresses import Addresses
+from .init_log import log_record, write_oom_line
+from .protocol import Attachment, JobSpec, JobStatus, Output, RunState, Stream
+from .spec import log_file_name
+
+OUTPUT_PIECES = 16
+"""Pieces of output an attached job may be ahead of its reader; then it waits, as with a full pipe."""
+
+DEFAULT_SUBNET = IPv4Network("100.100.0.0/16")
+
+
+class Process:
+    """What a program in the fake sees of itself.
+
+    Attributes:
+        spec: what it was started with; `spec.env` includes `EXTERNAL_IP`.
+        size: rows and columns of the terminal.
+    """
+
+    def __init__(self, spec: JobSpec, write: Callable[[Output], Awaitable[None]]) -> None:
+        self.spec = spec
+        self.size = (spec.rows, spec.columns)
+        self._write = write
+        self._input_send, self._input = trio.open_memory_channel[bytes](0)
+        self._trapped: set[int] = set()
+        self._signal_send, self._signals = trio.open_memory_channel[int](64)
+
+    async def read(self) -> bytes:
+        """Return the next piece of stdin; empty at its end."""
+        try:
+            return await self._input.receive()
+        except trio.EndOfChannel:
+            return b""
+
+    async def write(self, data: bytes, stream: Stream = Stream.STDOUT) -> None:
+        """Print; waits while an attached reader does not read."""
+        await self._write(Output(Stream.STDOUT if self.spec.tty else stream, data))
+
+    def trap(self, *numbers: int) -> None:
+        """From now on these signals do not end the process but wait in `next_signal`."""
+        self._trapped.update(numbers)
+
+    async def next_signal(self) -> int:
+        """Wait for a trapped signal."""
+        return await self._signals.receive()
+
+
+Program = Callable[[Process], Awaitable[int]]
+"""A job's body; it returns its exit code. `trio.Cancelled` is how it dies of a signal."""
+
+
+async def run_forever(process: Process) -> int:
+    """A program that runs until a signal ends it."""
+    await trio.sleep_forever()
+    raise AssertionError("unreachable")
+
+
+async def ignore_sigterm(process: Process) -> int:
+    """A program that only SIGKILL ends."""
+    process.trap(signal.SIGTERM)
+    return await run_forever(process)
+
+
+def exits(code: int, *, after_s: float = 0.0, prints: bytes = b"") -> Program:
+    """Return a program that prints and then exits."""
+
+    async def program(process: Process) -> int:
+        if prints:
+            await process.write(prints)
+        await trio.sleep(after_s)
+        return code
+
+    return program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """How jobs of one kind go.
+
+    Attributes:
+        start_error: when not empty, starting raises `StartError` with this text.
+        start_s: how long a start takes.
+    """
+
+    program: Program = run_forever
+    start_error: str = ""
+    start_s: float = 0.0
+
+
+def fails_to_start(text: str) -> Behaviour:
+    """Return the behaviour of a job that cannot be started."""
+    return Behaviour(start_error=text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    behaviour: Behaviour
+    image: str | None
+    args: tuple[str, ...] | None
+    type: str | None
+
+    def matches(self, spec: JobSpec) -> bool:
+        return self.image in (None, spec.image) and self.args in (None, spec.args) and self.type in (None, spec.type)
+
+
+@dataclass(slots=True)
+class _Job:
+    """A started job: its process, and how it is doing."""
+
+    process: Process
+    status: JobStatus
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+    output: trio.MemorySendChannel[Output] | None = None
+    midline: bool = False
+
+
+class FakeEngine:
+    """An `Engine` in memory. Make one with `open_fake_engine`.
+
+    Attributes:
+        started: every spec whose start succeeded, oldest first.
+        stopped: every job somebody asked to stop, oldest first.
+        images: the images that exist; ``None`` means all do.
+        registry: what `pull_image` finds.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        clock: Clock,
+        subnet: IPv4Network,
+        log_dir: Path | None,
+        images: Collection[str] | None,
+    ) -> None:
+        self._nursery = nursery
+        self._clock = clock
+        self._log_dir = log_dir
+        self._bell = Bell()
+        self._addresses = Addresses(subnet)
+        self._jobs: dict[JobID, _Job] = {}
+        self._starting: dict[JobID, trio.Event] = {}
+        self._rules: list[_Rule] = []
+        self._outage = ""
+        self.started: list[JobSpec] = []
+        self.stopped: list[JobID] = []
+        self.images = None if images is None else set(images)
+        self.registry: set[str] = set()
+
+    # -- scripting -----------------------------------------------------------------------------
+
+    def script(
+        self,
+        behaviour: Behaviour | Program,
+        *,
+        image: str | None = None,
+        args: tuple[str, ...] | None = None,
+        type: str | None = None,
+    ) -> Self:
+        """From now on, jobs that match go like this. The newest matching rule wins; ``None`` matches all."""
+        if not isinstance(behaviour, Behaviour):
+            behaviour = Behaviour(program=behaviour)
+        self._rules.append(_Rule(behaviour, image, args, type))
+        return self
+
+    def crash(self, job: JobID, code: int = 1) -> None:
+        """End a running job with this exit code."""
+        self._end(self._running(job), code)
+
+    def run_out_of_memory(self, job: JobID, *, survives: bool = False) -> None:
+        """Let the kernel kill a process of this job: the main one, or a child so that it `survives`."""
+        running = self._running(job)
+        running.status = replace(running.status, oom=True)
+        if self._log_dir is not None:
+            write_oom_line(self._log_dir, running.status, self._clock.now())
+        self._bell.ring()
+        if not survives:
+            self._end(running, 128 + signal.SIGKILL)
+
+    async def print(self, job: JobID, data: bytes, stream: Stream = Stream.STDOUT) -> None:
+        """Let a running job print."""
+        await self._running(job).process.write(data, stream)
+
+    def lose(self, job: JobID) -> None:
+        """Let a job vanish, as when somebody removes its container behind our back."""
+        lost = self._jobs.pop(job)
+        self._end(lost, -1)
+        self._addresses.give_back(lost.status.address)
+
+    @contextmanager
+    def outage(self, text: str = "the engine does not answer") -> Iterator[None]:
+        """Let every call fail while the block runs; the jobs go on."""
+        self._outage = text
+        try:
+            yield
+        finally:
+            self._outage = ""
+            self._bell.ring()
+
+    # -- Engine --------------------------------------------------------------------------------
+
+    @property
+    def bell(self) -> Bell:
+        return self._bell
+
+    async def jobs(self) -> list[JobStatus]:
+        await self._call("list jobs")
+        return [job.status for job in self._jobs.values()]
+
+    async def start(self, spec: JobSpec) -> JobStatus:
+        return (await self._start(spec, output=None)).status
+
+    async def stop(self, job: JobID, *, kill_s: float) -> None:
+        await self._call(f"stop job {job}")
+        self.stopped.append(job)
+        running = self._jobs.get(job)
+        if running is None or running.ended.is_set():
+            return
+        self._deliver(running, signal.SIGTERM)
+        with trio.move_on_after(kill_s):
+            await running.ended.wait()
+        self._deliver(running, signal.SIGKILL)
+        await running.ended.wait()
+
+    async def signal(self, job: JobID, number: int) -> None:
+        await self._call(f"signal job {job}")
+        self._deliver(self._running(job), number)
+
+    async def remove(self, job: JobID) -> None:
+        await self._call(f"remove job {job}")
+        self._remove(job)
+
+    @asynccontextmanager
+    async def attach(self, spec: JobSpec) -> AsyncIterator[Attachment]:
+        send, receive = trio.open_memory_channel[Output](OUTPUT_PIECES)
+        job = await self._start(spec, output=send)
+        try:
+            yield _FakeAttachment(self, job, receive)
+        finally:
+            receive.close()
+            self._remove(spec.id)
+
+    async def image_exists(self, image: str) -> bool:
+        await self._call(f"look for image {image}")
+        return self.images is None or image in self.images
+
+    async def pull_image(self, image: str) -> None:
+        await self._call(f"pull image {image}")
+        if image not in self.registry:
+            raise EngineError(f"cannot pull image {image}: the registry does not answer, or has no such image")
+        self._add_image(image)
+
+    async def import_image(self, tar: Path, image: str) -> None:
+        await self._call(f"import image {image}")
+        self._add_image(image)
+
+    async def commit(self, job: JobID, image: str) -> None:
+        await self._call(f"commit job {job}")
+        if job not in self._jobs:
+            raise NotFound(f"cannot commit job {job}: there is no such job")
+        self._add_image(image)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    async def _call(self, doing: str) -> None:
+        """What every call to an engine is: a pause, and perhaps a failure."""
+        await trio.lowlevel.checkpoint()
+        if self._outage:
+            raise EngineError(f"cannot {doing}: {self._outage}")
+
+    async def _start(self, spec: JobSpec, *, output: trio.MemorySendChannel[Output] | None) -> _Job:
+        await self._call(f"start job {spec.id}")
+        while other := self._starting.get(spec.id):
+            await other.wait()
+        if spec.id in self._jobs:
+            if output is not None:
+                raise EngineError(f"cannot attach to job {spec.id}: it has been started already")
+            return self._jobs[spec.id]
+        behaviour = self._behaviour(spec)
+        settled = self._starting[spec.id] = trio.Event()
+        try:
+            await trio.sleep(behaviour.start_s)
+            await self._call(f"start job {spec.id}")
+        finally:
+            del self._starting[spec.id]
+            settled.set()
+        if behaviour.start_error:
+            raise StartError(behaviour.start_error)
+        if self.images is not None and spec.image not in self.images:
+            raise StartError(f"cannot start job {spec.id}: there is no image {spec.image}")
+        return self._launch(spec, behaviour.program, output)
+
+    def _launch(self, spec: JobSpec, program: Program, output: trio.MemorySendChannel[Output] | None) -> _Job:
+        address = self._addresses.take()
+        spec = replace(spec, env={**spec.env, "EXTERNAL_IP": address})
+        status = JobStatus(
+            id=spec.id,
+            app=spec.app,
+            release=spec.release,
+            type=spec.type,
+            formation=spec.formation,
+            state=RunState.RUNNING,
+            address=address,
+            started_at=self._clock.now(),
+            args=spec.args,
+            meta=dict(spec.meta),
+        )
+
+        async def write(piece: Output) -> None:
+            await trio.lowlevel.checkpoint()
+            self._log(job, piece)
+            if job.output is not None:
+                try:
+                    await job.output.send(piece)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    job.output = None
+
+        job = _Job(Process(spec, write), status, output=output)
+        self._jobs[spec.id] = job
+        self.started.append(spec)
+        self._nursery.start_soon(self._run, job, program)
+        self._bell.ring()
+        return job
+
+    async def _run(self, job: _Job, program: Program) -> None:
+        with job.scope:
+            code = await program(job.process)
+            self._end(job, code)
+
+    def _end(self, job: _Job, code: int) -> None:
+        if job.ended.is_set():
+            return
+        job.status = replace(job.status, state=RunState.EXITED, exit_code=code)
+        job.scope.cancel()
+        job.process._input.close()
+        if job.output is not None:
+            job.output.close()
+        job.ended.set()
+        self._bell.ring()
+
+    def _deliver(self, job: _Job, number: int) -> None:
+        process = job.process
+        if number in process._trapped and number != signal.SIGKILL:
+            process._signal_send.send_nowait(number)
+        elif number not in (signal.SIGWINCH, signal.SIGCHLD, signal.SIGCONT):
+            self._end(job, 128 + number)
+
+    def _remove(self, job: JobID) -> None:
+        removed = self._jobs.pop(job, None)
+        if removed is not None:
+            self._end(removed, 128 + signal.SIGKILL)
+            self._addresses.give_back(removed.status.address)
+            self._bell.ring()
+
+    def _running(self, job: JobID) -> _Job:
+        running = self._jobs.get(job)
+        if running is None or running.ended.is_set():
+            raise NotFound(f"cannot reach job {job}: no running job has this id")
+        return running
+
+    def _behaviour(self, spec: JobSpec) -> Behaviour:
+        return next((rule.behaviour for rule in reversed(self._rules) if rule.matches(spec)), Behaviour())
+
+    def _add_image(self, image: str) -> None:
+        if self.images is not None:
+            self.images.add(image)
+
+    def _log(self, job: _Job, piece: Output) -> None:
+        """Append to the job's log file, one record per line, as conmon does."""
+        spec = job.process.spec
+        if self._log_dir is None or not spec.log or spec.tty:
+            return
+        now: Time = self._clock.now()
+        *lines, rest = piece.data.split(b"\n")
+        name = piece.stream.name.lower()
+        records = [log_record(now, name, line) for line in lines]
+        if rest:
+            records.append(log_record(now, name, rest, whole=False))
+        with (self._log_dir / log_file_name(spec.app, spec.id, spec.type)).open("ab") as file:
+            file.write(b"".join(records))
+
+
+class _FakeAttachment:
+    """The live ends of a job in memory."""
+
+    def __init__(self, engine: FakeEngine, job: _Job, output: trio.MemoryReceiveChannel[Output]) -> None:
+        self._engine = engine
+        self._job = job
+        self._output = output
+
+    @property
+    def output(self) -> AsyncIterator[Output]:
+        return self._output
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self._job.process._input_send.send(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.lowlevel.checkpoint()
+
+    async def send_eof(self) -> None:
+        await self._job.process._input_send.aclose()
+
+    async def resize(self, *, rows: int, columns: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self._job.process.size = (rows, columns)
+        self._engine._deliver(self._job, signal.SIGWINCH)
+
+    async def signal(self, number: int) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self._job.ended.is_set():
+            self._engine._deliver(self._job, number)
+
+    async def wait(self) -> JobStatus:
+        await self._job.ended.wait()
+        return self._job.status
+
+
+@asynccontextmanager
+async def _open(
+    clock: Clock, subnet: IPv4Network, log_dir: Path | None, images: Collection[str] | None
+) -> AsyncIterator[FakeEngine]:
+    async with trio.open_nursery() as nursery:
+        yield FakeEngine(nursery, clock=clock, subnet=subnet, log_dir=log_dir, images=images)
+        nursery.cancel_scope.cancel()
+
+
+def open_fake_engine(
+    *,
+    clock: Clock | None = None,
+    subnet: IPv4Network = DEFAULT_SUBNET,
+    log_dir: Path | None = None,
+    images: Collection[str] | None = None,
+) -> AbstractAsyncContextManager[FakeEngine]:
+    """Have an engine in memory while the block runs. Unscripted jobs run until they are stopped.
+
+    Args:
+        clock: for `JobStatus.started_at` and log times.
+        log_dir: where jobs log, in conmon's format; ``None``: nowhere.
+        images: the images there are at first; ``None``: every name is an image.
+    """
+    return _open(clock or SystemClock(), subnet, log_dir, images)

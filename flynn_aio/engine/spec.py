@@ -1,0 +1,306 @@
+"""Spec: from an app's release to what an engine needs to run one process of it.
+
+Pure. The layers of the environment, the limits and the choice of entrypoint are Flynn's, see
+`jobs.md` §2, §3, §7 and §8 and Flynn `controller/utils/utils.go`, `JobConfig`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as _replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote, unquote
+
+from msgspec.structs import replace
+
+from ..errors import StartError, ValidationError
+from ..model import (
+    APP_META,
+    APP_NAME_META,
+    JOB_META,
+    RELEASE_META,
+    TYPE_META,
+    App,
+    AppID,
+    Artifact,
+    JobID,
+    NewJob,
+    Port,
+    ProcessType,
+    Release,
+    Resource,
+    as_uuid,
+    full_job_id,
+    with_default_resources,
+)
+from .protocol import JobSpec, Mount, Partition
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+FIRST_PORT = 5000
+"""What a port 0 in a release stands for, plus its index. Source: Flynn `jobs.md` §2."""
+
+PORT_PROTOCOLS = frozenset({"tcp", "udp"})
+PROFILES = frozenset({"zfs", "kvm", "loop"})
+"""The job profiles of Flynn. They widen what a system job may do; jobs here get nothing from them."""
+
+CPU_SHARES_PER_CORE = 1024
+CPU_SHARES_MIN = 2  # the kernel's own floor
+
+LOG_SUFFIX = ".log"
+INIT_SUFFIX = ".init"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrypoint:
+    """How an image wants to be run. Empty fields leave it to the image itself.
+
+    Source: Flynn `controller/types`, `ImageEntrypoint`.
+    """
+
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    user: str = ""
+
+
+SLUG_ENTRYPOINT = Entrypoint(
+    args=("/runner/init", "bash"), env=MappingProxyType({"HOME": "/app"}), workdir="/app", user="5000:5000"
+)
+"""What a slug gets where its manifest is silent. Source: `build.md` §3, §4."""
+
+
+def formation_spec(
+    *, job: JobID, app: App, release: Release, artifacts: Sequence[Artifact], type: str, gateway: str
+) -> JobSpec:
+    """Return what to run for one job of a formation.
+
+    Args:
+        job: the new job's id.
+        artifacts: those of the release, in its order.
+        type: a process type; one the release does not have is run with the defaults.
+        gateway: address of the host on the jobs' network, where discoverd answers.
+
+    Raises:
+        StartError: the release has no image, or its process type cannot be run as it is written.
+    """
+    process = release.processes.get(type, ProcessType())
+    entrypoint = find_entrypoint(artifacts, type)
+    env = {
+        **_host_env(entrypoint, gateway),
+        **release.env,
+        **process.env,
+        APP_META: app.id,
+        APP_NAME_META: app.name,
+        RELEASE_META: release.id,
+        TYPE_META: type,
+        JOB_META: full_job_id(job),
+        **_port_env(ports_of(process)),
+        "HOSTNAME": job,
+    }
+    return _with_limits(
+        JobSpec(
+            id=job,
+            app=app.id,
+            app_name=app.name,
+            release=release.id,
+            type=type,
+            formation=True,
+            image=_image(artifacts, release),
+            slug=_slug(artifacts),
+            args=tuple(process.args) or entrypoint.args,
+            env=env,
+            workdir=entrypoint.workdir,
+            user=entrypoint.user,
+            mounts=_mounts(process.mounts),
+        ),
+        process.resources,
+    )
+
+
+def one_off_spec(
+    *, job: JobID, app: App, release: Release, artifacts: Sequence[Artifact], new_job: NewJob, gateway: str
+) -> JobSpec:
+    """Return what to run for a one-off job.
+
+    Unlike those of a formation, its environment may be overridden by the user in every part, and
+    it gets neither ports nor the name of its app.
+
+    Args:
+        artifacts: those the job names, or else those of the release.
+
+    Raises:
+        StartError: no image, or a partition or profile that does not exist.
+    """
+    entrypoint = find_entrypoint(artifacts, "")
+    env = {
+        **_host_env(Entrypoint(), gateway),
+        APP_META: app.id,
+        RELEASE_META: release.id,
+        TYPE_META: "",
+        JOB_META: full_job_id(job),
+        **entrypoint.env,
+        **(release.env if new_job.release_env else {}),
+        **(new_job.env or {}),
+        "HOSTNAME": job,
+    }
+    for profile in new_job.profiles or ():
+        if profile not in PROFILES:
+            raise StartError(f"unknown job profile: {profile}")
+    lender = release.processes.get(new_job.mounts_from) if new_job.mounts_from else None
+    return _with_limits(
+        JobSpec(
+            id=job,
+            app=app.id,
+            app_name=app.name,
+            release=release.id,
+            image=_image(artifacts, release),
+            slug=_slug(artifacts),
+            args=tuple(new_job.args or ()) or entrypoint.args,
+            env=env,
+            workdir=entrypoint.workdir,
+            user=entrypoint.user,
+            mounts=_mounts(lender.mounts) if lender else (),
+            data=new_job.data,
+            partition=_partition(new_job.partition),
+            tty=new_job.tty,
+            rows=new_job.tty_lines if new_job.tty else 0,
+            columns=new_job.tty_columns if new_job.tty else 0,
+            log=not (new_job.disable_log or new_job.tty),
+            meta=dict(new_job.meta or {}),
+        ),
+        new_job.resources or {},
+    )
+
+
+def ports_of(process: ProcessType) -> list[Port]:
+    """Return the ports of a process type with their numbers filled in: 0 becomes 5000 + its index.
+
+    Raises:
+        StartError: a port speaks neither tcp nor udp.
+    """
+    for port in process.ports:
+        if port.proto and port.proto not in PORT_PROTOCOLS:
+            raise StartError(f'unknown port protocol "{port.proto}": a port is tcp or udp')
+    return [
+        port if port.port and port.proto else replace(port, port=port.port or FIRST_PORT + i, proto=port.proto or "tcp")
+        for i, port in enumerate(process.ports)
+    ]
+
+
+def find_entrypoint(artifacts: Sequence[Artifact], type: str) -> Entrypoint:
+    """Return how a process type is run when it does not say so itself.
+
+    The artifacts are searched from the last to the first for an entrypoint named after the type,
+    then for `_default`. A slug among them fills what is still open: `/app`, uid 5000.
+    """
+    base = SLUG_ENTRYPOINT if _slug(artifacts) else Entrypoint()
+    for name in (type, "_default"):
+        for artifact in reversed(artifacts):
+            found = ((artifact.manifest or {}).get("entrypoints") or {}).get(name)
+            if isinstance(found, dict):
+                return _read_entrypoint(found, base)
+    return base
+
+
+def _read_entrypoint(found: Mapping[str, Any], base: Entrypoint) -> Entrypoint:
+    uid, gid = found.get("uid"), found.get("gid")
+    return Entrypoint(
+        args=tuple(found.get("args") or base.args),
+        env={**base.env, **(found.get("env") or {})},
+        workdir=found.get("cwd") or base.workdir,
+        user=base.user if uid is None else f"{uid}:{uid if gid is None else gid}",
+    )
+
+
+def cpu_shares(milli_cpu: int) -> int:
+    """Return the weight of a CPU limit: 1024 for each core. Source: `jobs.md` §8."""
+    return max(milli_cpu * CPU_SHARES_PER_CORE // 1000, CPU_SHARES_MIN)
+
+
+def log_file_name(app: AppID, job: JobID, type: str) -> str:
+    """Return the name of a job's log file: ``<app>.<job>.<type>.log``, the type percent-encoded.
+
+    It alone tells whose output it holds, so the files can be read back without a database.
+    """
+    return f"{app}.{job}.{quote(type, safe='')}{LOG_SUFFIX}"
+
+
+def parse_log_file_name(name: str) -> tuple[AppID, JobID, str] | None:
+    """Return the app, job and type a log file belongs to; ``None`` when it is not one of ours.
+
+    The file of the job's `init` lines (the same name and `.init`) belongs to the same.
+    """
+    stem = name.removesuffix(INIT_SUFFIX)
+    if not stem.endswith(LOG_SUFFIX):
+        return None
+    match stem.removesuffix(LOG_SUFFIX).split(".", 2):
+        case [app, job, type] if as_uuid(app) == app and as_uuid(job) == job:
+            return AppID(app), JobID(job), unquote(type)
+    return None
+
+
+def _host_env(entrypoint: Entrypoint, gateway: str) -> dict[str, str]:
+    """The lowest layers. `EXTERNAL_IP` is the job's own address: only the engine knows it."""
+    return {
+        "PATH": DEFAULT_PATH,
+        "TERM": "xterm",
+        "HOME": "/",
+        "container": "",
+        "LISTEN_IP": "0.0.0.0",
+        "DISCOVERD": f"http://{gateway}:1111",
+        **entrypoint.env,
+    }
+
+
+def _port_env(ports: Iterable[Port]) -> dict[str, str]:
+    env: dict[str, str] = {}
+    for i, port in enumerate(ports):
+        if i == 0:
+            env["PORT"] = str(port.port)
+        env[f"PORT_{i}"] = str(port.port)
+    return env
+
+
+def _image(artifacts: Sequence[Artifact], release: Release) -> str:
+    for artifact in artifacts:
+        if artifact.image:
+            return artifact.image
+    raise StartError(f"cannot run release {release.id}: it has no image, push a release first")
+
+
+def _slug(artifacts: Sequence[Artifact]) -> str:
+    return next((artifact.slug for artifact in reversed(artifacts) if artifact.slug), "")
+
+
+def _partition(name: str) -> Partition:
+    try:
+        return Partition(name or Partition.USER)
+    except ValueError:
+        raise StartError(f'host: invalid job partition "{name}"') from None
+
+
+def _mounts(mounts: Sequence[Mapping[str, Any]]) -> tuple[Mount, ...]:
+    """Read Flynn's mounts, where `location` is the path inside and `target` the one on the host."""
+    for mount in mounts:
+        if not mount.get("target"):
+            raise StartError(f"host: invalid mount at {mount.get('location', '')!r}: it has no target on the host")
+    return tuple(
+        Mount(source=Path(mount["target"]), target=mount["location"], writable=bool(mount.get("writeable")))
+        for mount in mounts
+    )
+
+
+def _with_limits(spec: JobSpec, resources: Mapping[str, Resource]) -> JobSpec:
+    limits = {kind: resource.limit or 0 for kind, resource in with_default_resources(resources).items()}
+    for kind, limit in limits.items():
+        if limit < 0:
+            raise ValidationError("must not be negative", field=f"resources.{kind}.limit")
+    return _replace(
+        spec,
+        memory_bytes=limits["memory"],
+        cpu_shares=cpu_shares(limits["cpu"]),
+        max_fd=limits["max_fd"],
+        pids=limits.get("max_procs", 0),
+        temp_disk_bytes=limits["temp_disk"],
+    )
