@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MIB = 1024 * 1024
+DEFAULT_SUBNET = ipaddress.IPv4Network("100.100.0.0/16")
+"""Flynn's own range; it collides with nothing common (RFC 6598 space, far from where carriers start)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class EngineSettings:
     volume_dir: Path
     podman: str = "podman"
     runtime: str = "auto"
-    subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("100.100.0.0/16")
+    subnet: ipaddress.IPv4Network = field(default=DEFAULT_SUBNET)
     call_timeout_s: float = 30.0
     start_timeout_s: float = 60.0
     parallel_starts: int = os.cpu_count() or 2

@@ -1,0 +1,34 @@
+"""The one place where state changes: SQLite rows and the events about them.
+
+Words used here:
+
+- *change*: a function of a `Transaction`, in `changes`; its rows and events become durable together.
+- *query*: a function of a database, in `queries`, answered from one snapshot.
+- *event*: what happened to a noun; the events table is the history.
+- *feed*: events as a stream for people and deploy waits (`Store.subscribe`): each once, in order.
+- *watch*: `Store.changes`, for loops that only need to know *that* something moved.
+"""
+
+from . import changes, queries
+from .feed import EventFilter, Overflow, Subscription
+from .keys import authenticate, key_hash
+from .queries import DeploymentInProgress, Desired
+from .store import DatabaseBroken, Store, inline, open_store
+from .transaction import Transaction
+
+__all__ = [
+    "DatabaseBroken",
+    "DeploymentInProgress",
+    "Desired",
+    "EventFilter",
+    "Overflow",
+    "Store",
+    "Subscription",
+    "Transaction",
+    "authenticate",
+    "changes",
+    "inline",
+    "key_hash",
+    "open_store",
+    "queries",
+]

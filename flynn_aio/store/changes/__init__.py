@@ -1,0 +1,46 @@
+"""One function per change, run inside a transaction: ``await store.transact(lambda tx: changes.f(tx, …))``.
+
+Each checks its input against what is stored, writes rows, and emits the events Flynn's clients
+wait for. A change that raises has written nothing.
+"""
+
+from .apps import create_app, delete_app, update_app
+from .cluster import add_key, set_cluster_value
+from .deployments import create_deployment, finish_deployment, note_deployment_step
+from .formations import (
+    cancel_scale_request,
+    complete_scale_request,
+    create_scale_request,
+    delete_formation,
+    put_formation,
+    set_formation,
+)
+from .jobs import put_job, stop_job
+from .releases import create_artifact, create_release, delete_release, set_app_release
+from .routes import create_route, delete_route, update_route
+
+__all__ = [
+    "add_key",
+    "cancel_scale_request",
+    "complete_scale_request",
+    "create_app",
+    "create_artifact",
+    "create_deployment",
+    "create_release",
+    "create_route",
+    "create_scale_request",
+    "delete_app",
+    "delete_formation",
+    "delete_release",
+    "delete_route",
+    "finish_deployment",
+    "note_deployment_step",
+    "put_formation",
+    "put_job",
+    "set_app_release",
+    "set_cluster_value",
+    "set_formation",
+    "stop_job",
+    "update_app",
+    "update_route",
+]

@@ -1,0 +1,152 @@
+"""Changes to apps."""
+
+import logging
+import random
+
+from msgspec.structs import replace
+
+from ...errors import FlynnError, ObjectExists, ValidationError
+from ...model import (
+    DEFAULT_DEPLOY_TIMEOUT_S,
+    GC_DEFAULT,
+    GC_META,
+    App,
+    AppDeletion,
+    AppDeletionEvent,
+    AppID,
+    Route,
+    RouteType,
+    Strategy,
+    as_uuid,
+    is_app_name,
+    plain,
+    web_service,
+)
+from .. import queries, rows
+from ..transaction import Transaction
+from .deployments import abandon_deployment
+from .formations import drop_formation
+from .routes import create_route, drop_route
+
+logger = logging.getLogger(__name__)
+
+ANIMALS = ("badger", "crane", "dingo", "egret", "ferret", "gibbon", "heron", "ibis", "koala", "lynx", "otter", "quail")
+VERBS = ("bakes", "climbs", "dances", "floats", "glides", "hums", "jumps", "knits", "leaps", "paints", "sails", "swims")
+TOWNS = ("arles", "bergen", "cork", "dover", "evora", "fargo", "ghent", "izmir", "kyoto", "lisbon", "nantes", "porto")
+"""What a generated name is made of: animal-verb-town."""
+
+
+def create_app(tx: Transaction, app: App, *, route_domain: str | None) -> App:
+    """Create an app with its defaults and, unless it is a system app, its default route.
+
+    Args:
+        app: `id` and `name` are chosen when empty.
+        route_domain: the cluster's domain, for the route ``<name>.<domain>``.
+
+    Raises:
+        ValidationError: the name or the id cannot be one.
+        ObjectExists: a live app has the name, or any app had the id.
+    """
+    app_id = AppID(app.id or tx.new_id())
+    if as_uuid(app_id) is None:
+        raise ValidationError("must be a UUID", field="id")
+    name = app.name or _unused_name(tx, app_id)
+    if not is_app_name(name):
+        raise ValidationError("is invalid", field="name")
+    if tx.execute("SELECT 1 FROM apps WHERE name = ? AND deleted_at IS NULL", (name,)):
+        raise ObjectExists(f'application "{name}" already exists')
+    if tx.execute("SELECT 1 FROM apps WHERE id = ?", (app_id,)):
+        raise ObjectExists(f'application "{app_id}" already exists')
+    created = App(
+        id=app_id,
+        name=name,
+        meta={GC_META: GC_DEFAULT} | app.meta,
+        strategy=app.strategy or Strategy.ALL_AT_ONCE,
+        deploy_timeout=app.deploy_timeout or DEFAULT_DEPLOY_TIMEOUT_S,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    tx.execute("INSERT INTO apps (id, name, doc) VALUES (?, ?, ?)", (app_id, name, rows.doc(created)))
+    tx.emit("app", app_id, created, app=app_id)
+    if route_domain and not created.is_system:
+        _create_default_route(tx, created, route_domain)
+    return created
+
+
+def _create_default_route(tx: Transaction, app: App, domain: str) -> None:
+    route = Route(
+        type=RouteType.HTTP,
+        service=web_service(app.name, "web"),
+        leader=False,
+        created_at=None,
+        updated_at=None,
+        domain=f"{app.name}.{domain}",
+        drain_backends=True,
+    )
+    try:
+        create_route(tx, route, app.id)
+    except FlynnError as exc:  # somebody else's route has the domain: the app is still worth having
+        logger.warning("no default route", extra={"app": app.id, "error": str(exc)})
+
+
+def _unused_name(tx: Transaction, seed: str) -> str:
+    choose = random.Random(seed)
+    name = "-".join(choose.choice(words) for words in (ANIMALS, VERBS, TOWNS))
+    while tx.execute("SELECT 1 FROM apps WHERE name = ? AND deleted_at IS NULL", (name,)):
+        name += f"-{choose.randrange(10)}"
+    return name
+
+
+def update_app(
+    tx: Transaction,
+    app_id: AppID,
+    *,
+    meta: dict[str, str] | None = None,
+    strategy: Strategy | None = None,
+    deploy_timeout: int | None = None,
+) -> App:
+    """Change an app's settings; ``None`` leaves one as it is, `meta` replaces the whole map.
+
+    Args:
+        deploy_timeout: seconds, at least 1.
+    """
+    old = queries.app(tx.db, app_id)
+    updated = replace(
+        old,
+        meta=old.meta if meta is None else meta,
+        strategy=strategy or old.strategy,
+        deploy_timeout=old.deploy_timeout if deploy_timeout is None else deploy_timeout,
+        updated_at=tx.now,
+    )
+    _save(tx, updated)
+    tx.emit("app", app_id, updated, app=app_id)
+    return updated
+
+
+def delete_app(tx: Transaction, app_id: AppID) -> AppDeletion:
+    """Delete an app and all that is only its own; the scheduler then stops its jobs.
+
+    The name can be used again at once. Jobs and events stay for the record.
+    """
+    app = queries.app(tx.db, app_id)
+    abandon_deployment(tx, app_id, f"app {app.name} was deleted")
+    routes = queries.routes(tx.db, app_id)
+    for route in sorted(routes, key=lambda route: route.path == "/"):  # a domain's root route goes last
+        drop_route(tx, app_id, route)
+    for formation in queries.formations(tx.db, app_id):
+        drop_formation(tx, app_id, formation.release)
+    releases = queries.app_releases(tx.db, app_id)
+    tx.execute("UPDATE releases SET deleted_at = ? WHERE app = ? AND deleted_at IS NULL", (str(tx.now), app_id))
+    gone = replace(app, release=None, updated_at=tx.now)
+    tx.execute("UPDATE apps SET deleted_at = ?, doc = ? WHERE id = ?", (str(tx.now), rows.doc(gone), app_id))
+    deletion = AppDeletion(
+        app=app_id,
+        deleted_routes=[plain(route) for route in routes],
+        deleted_releases=[plain(release) for release in releases],
+    )
+    tx.emit("app_deletion", app_id, AppDeletionEvent(app_deletion=deletion), app=app_id)
+    return deletion
+
+
+def _save(tx: Transaction, app: App) -> None:
+    tx.execute("UPDATE apps SET doc = ? WHERE id = ?", (rows.doc(app), app.id))

@@ -1,0 +1,94 @@
+"""Changes to deployments. How one proceeds is the scheduler's; here are its beginning and its end.
+
+Source: `deploy.md` §2, §4.
+"""
+
+from msgspec.structs import replace
+
+from ...errors import NotFound, ValidationError
+from ...model import AppID, Deployment, DeploymentEvent, DeploymentID, DeploymentStatus, ReleaseID
+from .. import queries, rows
+from ..transaction import Transaction
+from .releases import set_app_release
+
+BATCH_SIZE_META = "flynn-deploy-batch-size"
+
+
+def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Deployment:
+    """Begin a deployment; when nothing runs there is nothing to move, and it is complete at once.
+
+    Raises:
+        ValidationError: no such release, or another deployment of the app is unfinished.
+    """
+    app = queries.app(tx.db, app_id)
+    try:
+        queries.release(tx.db, release_id)
+    except NotFound:
+        raise ValidationError(f"could not find release with ID {release_id}") from None
+    if queries.unfinished_deployment(tx.db, app_id):
+        raise ValidationError("Cannot create deploy, there is already one in progress for this app.")
+    old = queries.find_formation(tx.db, app_id, app.release) if app.release else None
+    moves = old is not None and old.total > 0 and app.release != release_id
+    batch_size = app.meta.get(BATCH_SIZE_META, "")
+    deployment = Deployment(
+        id=DeploymentID(tx.new_id()),
+        app=app_id,
+        old_release=app.release,
+        new_release=release_id,
+        strategy=app.strategy,
+        status=DeploymentStatus.PENDING if moves else DeploymentStatus.COMPLETE,
+        processes=old.processes if old and moves else None,
+        tags=old.tags if old and moves and old.tags else None,
+        deploy_timeout=app.deploy_timeout,
+        deploy_batch_size=int(batch_size) if batch_size.isdecimal() and int(batch_size) > 0 else None,
+        created_at=tx.now,
+        finished_at=None if moves else tx.now,
+    )
+    tx.execute(
+        "INSERT INTO deployments (id, app, finished, step, step_started_at, doc) VALUES (?, ?, ?, '', ?, ?)",
+        (deployment.id, app_id, not moves, str(tx.now), rows.doc(deployment)),
+    )
+    if not moves:
+        set_app_release(tx, app_id, release_id)
+    _emit(tx, deployment)
+    return deployment
+
+
+def note_deployment_step(tx: Transaction, deployment_id: DeploymentID, step: str) -> None:
+    """Remember which step the scheduler is at; its deadline and its failures count from now."""
+    tx.execute(
+        "UPDATE deployments SET step = ?, step_started_at = ? WHERE id = ? AND NOT finished",
+        (step, str(tx.now), deployment_id),
+    )
+
+
+def finish_deployment(tx: Transaction, deployment_id: DeploymentID, *, error: str = "") -> Deployment:
+    """End a deployment; without an error its release becomes the app's current one. Idempotent."""
+    deployment = queries.deployment(tx.db, deployment_id)
+    if deployment.finished_at is not None:
+        return deployment
+    status = DeploymentStatus.FAILED if error else DeploymentStatus.COMPLETE
+    finished = replace(deployment, status=status, finished_at=tx.now)
+    tx.execute("UPDATE deployments SET finished = 1, doc = ? WHERE id = ?", (rows.doc(finished), deployment_id))
+    if not error:
+        set_app_release(tx, finished.app, finished.new_release)
+    _emit(tx, finished, error)
+    return finished
+
+
+def abandon_deployment(tx: Transaction, app_id: AppID, error: str) -> None:
+    """Fail the app's unfinished deployment, if there is one."""
+    unfinished = queries.unfinished_deployment(tx.db, app_id)
+    if unfinished:
+        finish_deployment(tx, unfinished, error=error)
+
+
+def _emit(tx: Transaction, deployment: Deployment, error: str = "") -> None:
+    event = DeploymentEvent(
+        app=deployment.app,
+        deployment=deployment.id,
+        release=deployment.new_release,
+        status=deployment.status,
+        error=error,
+    )
+    tx.emit("deployment", deployment.id, event, app=deployment.app)

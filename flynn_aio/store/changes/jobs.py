@@ -1,0 +1,84 @@
+"""Changes to job rows."""
+
+from msgspec.structs import replace
+
+from ...errors import NotFound, ValidationError
+from ...model import HOST_ID, Job, JobID, JobState, Time, full_job_id
+from .. import queries, rows
+from ..transaction import Transaction
+
+_ORDER = {
+    JobState.PENDING: 0,
+    JobState.BLOCKED: 0,
+    JobState.STARTING: 1,
+    JobState.UP: 2,
+    JobState.STOPPING: 3,
+    JobState.DOWN: 4,
+}
+"""A job only ever moves on; a report that comes late does not take it back."""
+
+
+def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | None = None, formation: bool) -> Job:
+    """Write a job as it is now known, and one event for each state it reaches.
+
+    A state that lies behind the stored one is ignored, as is everything about a job that is
+    down. An empty `address` or no `started_at` keeps what is stored.
+
+    Args:
+        formation: whether a formation wants it; false for one-off and build jobs.
+    """
+    found = tx.execute("SELECT doc, address, started_at FROM jobs WHERE id = ?", (job.uuid,))
+    old: Job | None = rows.job(found[0][0]) if found else None
+    old_address, old_started = found[0][1:] if found else ("", None)
+    state = job.state or JobState.PENDING
+    if old is not None and old.state is not None:
+        if old.state is JobState.DOWN:
+            return old
+        if _ORDER[state] < _ORDER[old.state]:
+            state = old.state
+    placed = _ORDER[state] > 0 and not (state is JobState.DOWN and (old is None or not old.id) and not job.id)
+    stored = replace(
+        job,
+        state=state,
+        id=full_job_id(job.uuid) if placed else "",
+        host_id=HOST_ID if placed else "",
+        run_at=job.run_at if state is JobState.PENDING else None,
+        created_at=old.created_at if old else tx.now,
+        updated_at=tx.now,
+    )
+    tx.execute(
+        """INSERT INTO jobs (id, app, release, state, formation, address, started_at, ended_at, doc)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+           ON CONFLICT (id) DO UPDATE SET state = excluded.state, address = excluded.address,
+               started_at = excluded.started_at, ended_at = excluded.ended_at, doc = excluded.doc""",
+        (
+            stored.uuid,
+            stored.app,
+            stored.release,
+            state,
+            formation,
+            address or old_address,
+            str(started_at) if started_at else old_started,
+            str(tx.now) if state is JobState.DOWN else None,
+            rows.doc(stored),
+        ),
+    )
+    if old is None or old.state is not state:
+        tx.emit("job", stored.uuid, stored, app=stored.app)
+    return stored
+
+
+def stop_job(tx: Transaction, job_id: JobID) -> Job:
+    """Wish a job to stop: its row says so, and the scheduler drains and stops it.
+
+    Raises:
+        NotFound: there is no such job, or it is down already.
+        ValidationError: it has no container yet.
+    """
+    job = queries.job(tx.db, job_id)
+    if job.state is JobState.DOWN:
+        raise NotFound(f"job {job_id!r} is down already")
+    if not job.id:
+        raise ValidationError("cannot kill a job which has not been placed on a host")
+    [(formation,)] = tx.execute("SELECT formation FROM jobs WHERE id = ?", (job_id,))
+    return put_job(tx, replace(job, state=JobState.STOPPING), formation=bool(formation))

@@ -1,0 +1,109 @@
+"""Changes to artifacts and releases. Both are only ever created and forgotten."""
+
+from msgspec.structs import replace
+
+from ...errors import NotFound, ObjectExists, ValidationError
+from ...model import AppID, Artifact, ArtifactID, Release, ReleaseID, as_uuid, filled, plain
+from .. import queries, rows
+from ..transaction import Transaction
+from .formations import drop_formation
+
+
+def create_artifact(tx: Transaction, artifact: Artifact) -> Artifact:
+    """Create an artifact, or return the one that has its type and uri already."""
+    if artifact.id and as_uuid(artifact.id) is None:
+        raise ValidationError("must be a UUID", field="id")
+    same = tx.execute("SELECT doc FROM artifacts WHERE type = ? AND uri = ?", (artifact.type, artifact.uri))
+    if same:
+        created = rows.artifact(same[0][0])
+    else:
+        created = replace(artifact, id=ArtifactID(artifact.id or tx.new_id()), created_at=tx.now)
+        if tx.execute("SELECT 1 FROM artifacts WHERE id = ?", (created.id,)):
+            raise ObjectExists(f'artifact "{created.id}" already exists')
+        tx.execute(
+            "INSERT INTO artifacts (id, type, uri, doc) VALUES (?, ?, ?, ?)",
+            (created.id, created.type, created.uri, rows.doc(created)),
+        )
+    tx.emit("artifact", created.id, created)
+    return created
+
+
+def create_release(tx: Transaction, release: Release) -> Release:
+    """Create a release; missing resources of its process types get their defaults.
+
+    The legacy `artifact` stands for `artifacts` when that is empty; `created_at` is ours.
+    """
+    if release.id and as_uuid(release.id) is None:
+        raise ValidationError("must be a UUID", field="id")
+    if as_uuid(release.app_id) is None:
+        raise ValidationError("must be the UUID of an app", field="app_id")
+    app = queries.app(tx.db, release.app_id)
+    _check_env(release)
+    wanted = release.artifacts or ([release.artifact] if release.artifact else [])
+    for artifact_id in wanted:
+        if not tx.execute("SELECT 1 FROM artifacts WHERE id = ?", (artifact_id,)):
+            raise ValidationError(f"contains {artifact_id!r}, which does not exist", field="artifacts")
+    stored = replace(
+        release,
+        id=ReleaseID(release.id or tx.new_id()),
+        app_id=app.id,
+        artifacts=wanted,
+        artifact=None,
+        processes={name: filled(process) for name, process in release.processes.items()},
+        created_at=tx.now,
+    )
+    if tx.execute("SELECT 1 FROM releases WHERE id = ?", (stored.id,)):
+        raise ObjectExists(f'release "{stored.id}" already exists')
+    tx.execute("INSERT INTO releases (id, app, doc) VALUES (?, ?, ?)", (stored.id, app.id, rows.doc(stored)))
+    created = queries.release(tx.db, stored.id)
+    tx.emit("release", created.id, created, app=app.id)
+    return created
+
+
+def _check_env(release: Release) -> None:
+    for env in (release.env, *(process.env for process in release.processes.values())):
+        if "" in env:
+            raise ValidationError(
+                f'you can\'t create an env var with an empty key (tried to set ""="{env[""]}")', field="env"
+            )
+
+
+def set_app_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Release:
+    """Make a release the current one. Only the pointer moves; nothing is scaled."""
+    app, release = queries.app(tx.db, app_id), queries.release(tx.db, release_id)
+    body: dict[str, object] = {"release": plain(release)}
+    if app.release is not None:
+        body = {"prev_release": plain(queries.release(tx.db, app.release))} | body
+    moved = replace(app, release=release_id, updated_at=tx.now)
+    tx.execute("UPDATE apps SET doc = ? WHERE id = ?", (rows.doc(moved), app_id))
+    tx.emit("app_release", release_id, body, app=app_id)
+    return release
+
+
+def delete_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> None:
+    """Delete a release of an app, or, while other apps run it, only the app's formation of it.
+
+    The `release_deletion` event says which. The files behind its artifacts are swept later, by
+    whoever keeps them.
+
+    Raises:
+        ValidationError: it is the app's current release.
+    """
+    app, release = queries.app(tx.db, app_id), queries.release(tx.db, release_id)
+    if release.app_id != app_id and queries.find_formation(tx.db, app_id, release_id) is None:
+        raise NotFound(f"app {app.name!r} has no release {release_id!r}")
+    if app.release == release_id:
+        raise ValidationError("cannot delete current app release")
+    drop_formation(tx, app_id, release_id)
+    others = [other for (other,) in tx.execute("SELECT app FROM formations WHERE release = ?", (release_id,))]
+    files: list[str] = []
+    if not others:
+        tx.execute("UPDATE releases SET deleted_at = ? WHERE id = ?", (str(tx.now), release_id))
+        files = [artifact.uri for artifact in queries.artifacts(tx.db, release.artifacts) if _was_last(tx, artifact)]
+    deletion = {"app": app_id, "release": release_id, "remaining_apps": others or None, "deleted_files": files or None}
+    tx.emit("release_deletion", release_id, {"release_deletion": plain(deletion), "error": ""}, app=app_id)
+
+
+def _was_last(tx: Transaction, artifact: Artifact) -> bool:
+    """Tell whether a slug has just lost its last release."""
+    return artifact.slug is not None and artifact.slug not in queries.live_slugs(tx.db)

@@ -1,0 +1,344 @@
+"""Questions to the store. Each is a plain function of a database, run by `Store.read` in one snapshot.
+
+Lists are newest first unless said otherwise. Deleted apps and releases are not seen, but what
+refers to them (jobs, events) stays.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from msgspec.structs import replace
+from sqlite_utils import Database
+
+from ..errors import NotFound
+from ..model import (
+    App,
+    AppID,
+    Artifact,
+    ArtifactID,
+    Deployment,
+    DeploymentID,
+    Event,
+    EventID,
+    ExpandedFormation,
+    Formation,
+    Job,
+    JobID,
+    PlacedJob,
+    Port,
+    Release,
+    ReleaseID,
+    Route,
+    RouteID,
+    RouteType,
+    ScaleRequest,
+    Time,
+    as_uuid,
+)
+from . import rows
+from .feed import EventFilter
+from .rows import Row
+
+T = TypeVar("T")
+
+FIRST_AUTO_PORT = 5000
+"""A release's port 0 becomes this plus its index."""
+
+
+def _all(db: Database, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    return db.conn.execute(sql, values).fetchall()
+
+
+def _one(db: Database, what: str, key: object, sql: str, values: Sequence[object]) -> Row:
+    row: Row | None = db.conn.execute(sql, values).fetchone()
+    if row is None:
+        raise NotFound(f"{what} {key!r} does not exist")
+    return row
+
+
+# Apps, artifacts, releases
+
+
+def app(db: Database, id_or_name: str) -> App:
+    """Return a live app by id (when the text is one) or by name.
+
+    Raises:
+        NotFound: there is none, or it was deleted.
+    """
+    column, value = ("id", as_id) if (as_id := as_uuid(id_or_name)) else ("name", id_or_name)
+    sql = f"SELECT doc FROM apps WHERE {column} = ? AND deleted_at IS NULL"
+    return rows.app(_one(db, "app", id_or_name, sql, (value,))[0])
+
+
+def apps(db: Database) -> list[App]:
+    return [rows.app(text) for (text,) in _all(db, "SELECT doc FROM apps WHERE deleted_at IS NULL ORDER BY seq DESC")]
+
+
+def artifact(db: Database, artifact_id: str) -> Artifact:
+    return rows.artifact(_one(db, "artifact", artifact_id, "SELECT doc FROM artifacts WHERE id = ?", (artifact_id,))[0])
+
+
+def artifacts(db: Database, ids: Iterable[ArtifactID] | None = None) -> list[Artifact]:
+    """Return the artifacts with these ids, in their order; without ids all of them."""
+    if ids is None:
+        return [rows.artifact(text) for (text,) in _all(db, "SELECT doc FROM artifacts ORDER BY seq DESC")]
+    return [artifact(db, artifact_id) for artifact_id in ids]
+
+
+def release(db: Database, release_id: str) -> Release:
+    sql = "SELECT doc FROM releases WHERE id = ? AND deleted_at IS NULL"
+    return rows.release(_one(db, "release", release_id, sql, (release_id,))[0])
+
+
+def releases(db: Database) -> list[Release]:
+    return [
+        rows.release(text)
+        for (text,) in _all(db, "SELECT doc FROM releases WHERE deleted_at IS NULL ORDER BY seq DESC")
+    ]
+
+
+def app_releases(db: Database, app_id: AppID) -> list[Release]:
+    sql = "SELECT doc FROM releases WHERE app = ? AND deleted_at IS NULL ORDER BY seq DESC"
+    return [rows.release(text) for (text,) in _all(db, sql, (app_id,))]
+
+
+def current_release(db: Database, app_id: AppID) -> Release:
+    """Return an app's current release.
+
+    Raises:
+        NotFound: it has none yet.
+    """
+    current = app(db, app_id)
+    if current.release is None:
+        raise NotFound(f"app {current.name!r} has no release yet")
+    return release(db, current.release)
+
+
+def live_slugs(db: Database) -> set[str]:
+    """Return the ids of the slugs that some undeleted release refers to."""
+    sql = """SELECT DISTINCT artifacts.doc FROM releases, json_each(releases.doc, '$.artifacts') AS used
+             JOIN artifacts ON artifacts.id = used.value
+             WHERE releases.deleted_at IS NULL AND artifacts.uri LIKE 'slug:%'"""
+    return {slug for (text,) in _all(db, sql) if (slug := rows.artifact(text).slug)}
+
+
+# Formations and jobs
+
+
+def formation(db: Database, app_id: AppID, release_id: ReleaseID) -> Formation:
+    found = find_formation(db, app_id, release_id)
+    if found is None:
+        raise NotFound(f"app {app_id!r} has no formation for release {release_id!r}")
+    return found
+
+
+def find_formation(db: Database, app_id: AppID, release_id: ReleaseID) -> Formation | None:
+    found = _all(db, "SELECT doc FROM formations WHERE app = ? AND release = ?", (app_id, release_id))
+    return rows.formation(found[0][0]) if found else None
+
+
+def formations(db: Database, app_id: AppID) -> list[Formation]:
+    sql = "SELECT doc FROM formations WHERE app = ? ORDER BY seq DESC"
+    return [rows.formation(text) for (text,) in _all(db, sql, (app_id,))]
+
+
+def expanded_formation(db: Database, found: Formation) -> ExpandedFormation:
+    """Return a formation with all it refers to."""
+    used = release(db, found.release)
+    sql = "SELECT doc FROM scale_requests WHERE app = ? AND release = ? AND state = 'pending' ORDER BY seq DESC"
+    pending = _all(db, sql, (found.app, found.release))
+    return ExpandedFormation(
+        app=app(db, found.app),
+        release=used,
+        artifacts=artifacts(db, used.artifacts),
+        processes=found.processes,
+        tags=found.tags,
+        updated_at=found.updated_at,
+        pending_scale_request=rows.scale_request(pending[0][0]) if pending else None,
+    )
+
+
+def pending_scale_requests(db: Database, app_id: AppID, release_id: ReleaseID) -> list[ScaleRequest]:
+    sql = "SELECT doc FROM scale_requests WHERE app = ? AND release = ? AND state = 'pending' ORDER BY seq"
+    return [rows.scale_request(text) for (text,) in _all(db, sql, (app_id, release_id))]
+
+
+def job(db: Database, job_id: JobID) -> Job:
+    return rows.job(_one(db, "job", job_id, "SELECT doc FROM jobs WHERE id = ?", (job_id,))[0])
+
+
+def jobs(db: Database, app_id: AppID) -> list[Job]:
+    """Return every job an app ever had, whatever its state."""
+    return [rows.job(text) for (text,) in _all(db, "SELECT doc FROM jobs WHERE app = ? ORDER BY seq DESC", (app_id,))]
+
+
+def active_jobs(db: Database) -> list[Job]:
+    """Return the jobs that are not down, the one that changed last first."""
+    found = [rows.job(text) for (text,) in _all(db, "SELECT doc FROM jobs WHERE state != 'down' ORDER BY seq DESC")]
+    return sorted(found, key=lambda one: one.updated_at.timestamp() if one.updated_at else 0.0, reverse=True)
+
+
+def placed_jobs(db: Database) -> list[PlacedJob]:
+    """Return the jobs that are not down with where they are, oldest first."""
+    sql = """SELECT jobs.doc, apps.name, jobs.address, jobs.started_at, jobs.formation, releases.doc
+             FROM jobs JOIN apps ON apps.id = jobs.app LEFT JOIN releases ON releases.id = jobs.release
+             WHERE jobs.state != 'down' ORDER BY jobs.seq"""
+    placed = []
+    for *row, release_text in _all(db, sql):
+        kind = rows.job(row[0]).type
+        process = rows.release(release_text).processes.get(kind) if release_text and row[4] else None
+        ports = numbered(process.ports) if process else []
+        placed.append(rows.placed_job(tuple(row), ports))
+    return placed
+
+
+def numbered(ports: Sequence[Port]) -> list[Port]:
+    """Return ports with every 0 replaced by the number its index gives it."""
+    return [replace(port, port=port.port or FIRST_AUTO_PORT + index) for index, port in enumerate(ports)]
+
+
+# Deployments
+
+
+def deployment(db: Database, deployment_id: str) -> Deployment:
+    sql = "SELECT doc FROM deployments WHERE id = ?"
+    return rows.deployment(_one(db, "deployment", deployment_id, sql, (deployment_id,))[0])
+
+
+def deployments(db: Database, app_id: AppID) -> list[Deployment]:
+    sql = "SELECT doc FROM deployments WHERE app = ? ORDER BY seq DESC"
+    return [rows.deployment(text) for (text,) in _all(db, sql, (app_id,))]
+
+
+def unfinished_deployment(db: Database, app_id: AppID) -> DeploymentID | None:
+    found = _all(db, "SELECT id FROM deployments WHERE app = ? AND NOT finished", (app_id,))
+    return DeploymentID(found[0][0]) if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentInProgress:
+    """An unfinished deployment with the scheduler's notes about it.
+
+    Attributes:
+        step: what the scheduler last noted; empty at the start.
+        failures: jobs of the new release that went down since the step began, oldest first.
+    """
+
+    deployment: Deployment
+    step: str
+    step_started_at: Time
+    failures: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """All the scheduler needs, read in one snapshot.
+
+    Attributes:
+        formations: those of live apps that want jobs, have jobs, or have a pending scale request; oldest first.
+        jobs: every job that is not down, also one-off and build jobs and those of deleted apps; oldest first.
+        deployments: the unfinished ones, oldest first.
+    """
+
+    formations: tuple[ExpandedFormation, ...]
+    jobs: tuple[PlacedJob, ...]
+    deployments: tuple[DeploymentInProgress, ...]
+
+
+def desired(db: Database) -> Desired:
+    in_progress = []
+    sql = "SELECT doc, step, step_started_at FROM deployments WHERE NOT finished ORDER BY seq"
+    for text, step, started in _all(db, sql):
+        deployed = rows.deployment(text)
+        ended = "SELECT doc FROM jobs WHERE state = 'down' AND release = ? AND app = ? AND ended_at >= ? ORDER BY seq"
+        failures = tuple(rows.job(text) for (text,) in _all(db, ended, (deployed.new_release, deployed.app, started)))
+        in_progress.append(
+            DeploymentInProgress(deployment=deployed, step=step, step_started_at=Time.parse(started), failures=failures)
+        )
+    sql = """SELECT f.doc FROM formations AS f JOIN apps ON apps.id = f.app
+             WHERE apps.deleted_at IS NULL AND (
+                 f.total > 0
+                 OR EXISTS (SELECT 1 FROM scale_requests AS s
+                            WHERE s.app = f.app AND s.release = f.release AND s.state = 'pending')
+                 OR EXISTS (SELECT 1 FROM jobs AS j
+                            WHERE j.app = f.app AND j.release = f.release AND j.formation AND j.state != 'down')
+             ) ORDER BY f.seq"""
+    return Desired(
+        formations=tuple(expanded_formation(db, rows.formation(text)) for (text,) in _all(db, sql)),
+        jobs=tuple(placed_jobs(db)),
+        deployments=tuple(in_progress),
+    )
+
+
+# Routes
+
+
+def route(db: Database, app_id: AppID, kind: RouteType, route_id: RouteID) -> Route:
+    sql = "SELECT doc FROM routes WHERE app = ? AND type = ? AND id = ?"
+    return rows.route(_one(db, "route", f"{kind}/{route_id}", sql, (app_id, kind, route_id))[0])
+
+
+def routes(db: Database, app_id: AppID | None = None) -> list[Route]:
+    """Return an app's routes, or those of every app."""
+    if app_id is None:
+        return [rows.route(text) for (text,) in _all(db, "SELECT doc FROM routes ORDER BY seq DESC")]
+    sql = "SELECT doc FROM routes WHERE app = ? ORDER BY seq DESC"
+    return [rows.route(text) for (text,) in _all(db, sql, (app_id,))]
+
+
+# Events
+
+
+def event(db: Database, event_id: int) -> Event:
+    sql = "SELECT id, app, object_type, object_id, data, created_at FROM events WHERE id = ?"
+    return rows.event(_one(db, "event", event_id, sql, (event_id,)))
+
+
+def events(
+    db: Database,
+    wanted: EventFilter,
+    *,
+    before: EventID | None = None,
+    since: EventID | None = None,
+    count: int | None = None,
+) -> list[Event]:
+    """Return matching events, newest first, at most `count`; `before` and `since` are exclusive."""
+    return _events(db, wanted, "DESC", before=before, since=since, limit=count)
+
+
+def next_events(db: Database, wanted: EventFilter, *, since: EventID, limit: int) -> list[Event]:
+    """Return the first `limit` matching events after `since`, oldest first."""
+    return _events(db, wanted, "ASC", before=None, since=since, limit=limit)
+
+
+def _events(
+    db: Database, wanted: EventFilter, order: str, *, before: EventID | None, since: EventID | None, limit: int | None
+) -> list[Event]:
+    types = sorted(wanted.object_types)
+    conditions: list[tuple[str, list[object]]] = [
+        ("app = ?", [wanted.app] if wanted.app is not None else []),
+        ("object_id = ?", [wanted.object_id] if wanted.object_id is not None else []),
+        (f"object_type IN ({', '.join('?' * len(types))})", [*types]),
+        ("id < ?", [before] if before is not None else []),
+        ("id > ?", [since] if since is not None else []),
+    ]
+    used = [(text, values) for text, values in conditions if values]
+    where = " AND ".join(text for text, _ in used) or "1"
+    sql = f"""SELECT id, app, object_type, object_id, data, created_at FROM events
+              WHERE {where} ORDER BY id {order} LIMIT ?"""
+    values = [value for _, values in used for value in values]
+    return [rows.event(row) for row in _all(db, sql, (*values, -1 if limit is None else limit))]
+
+
+# The cluster
+
+
+def key_hashes(db: Database) -> list[bytes]:
+    return [value for (value,) in _all(db, "SELECT hash FROM keys ORDER BY name")]
+
+
+def cluster_value(db: Database, key: str) -> str | None:
+    """Return one of the cluster's own values, e.g. ``default_domain``; ``None`` before it is set."""
+    found = _all(db, "SELECT value FROM cluster WHERE key = ?", (key,))
+    return found[0][0] if found else None

@@ -1,0 +1,93 @@
+"""Rows <-> nouns. A row's `doc` is the noun's JSON; releases and artifacts never change, so they are kept decoded."""
+
+from functools import lru_cache
+from typing import Any
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from ..model import (
+    App,
+    Artifact,
+    Deployment,
+    Event,
+    EventID,
+    Formation,
+    Job,
+    PlacedJob,
+    Port,
+    Release,
+    Route,
+    ScaleRequest,
+    Time,
+    decode,
+    encode,
+)
+
+Row = tuple[Any, ...]
+
+
+def doc(noun: object) -> str:
+    """Return a noun as its column."""
+    return encode(noun).decode()
+
+
+def app(text: str) -> App:
+    return decode(text, App)
+
+
+@lru_cache(maxsize=1024)
+def artifact(text: str) -> Artifact:
+    return decode(text, Artifact)
+
+
+@lru_cache(maxsize=1024)
+def release(text: str) -> Release:
+    """Return a release with its legacy `artifact` filled, as every read shows it."""
+    stored = decode(text, Release)
+    return replace(stored, artifact=stored.artifacts[0]) if stored.artifacts else stored
+
+
+def formation(text: str) -> Formation:
+    return decode(text, Formation)
+
+
+def scale_request(text: str) -> ScaleRequest:
+    return decode(text, ScaleRequest)
+
+
+@lru_cache(maxsize=4096)
+def job(text: str) -> Job:
+    return decode(text, Job)
+
+
+def deployment(text: str) -> Deployment:
+    return decode(text, Deployment)
+
+
+def route(text: str) -> Route:
+    return decode(text, Route)
+
+
+def event(row: Row) -> Event:
+    event_id, app_id, object_type, object_id, data, created_at = row
+    return Event(
+        id=EventID(event_id),
+        app=app_id,
+        object_type=object_type,
+        object_id=object_id,
+        data=Raw(data.encode()),
+        created_at=Time.parse(created_at),
+    )
+
+
+def placed_job(row: Row, ports: list[Port]) -> PlacedJob:
+    text, app_name, address, started_at, formation = row
+    return PlacedJob(
+        job=job(text),
+        app_name=app_name,
+        address=address,
+        started_at=Time.parse(started_at) if started_at else None,
+        ports=ports,
+        formation=bool(formation),
+    )

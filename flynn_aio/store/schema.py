@@ -1,0 +1,100 @@
+"""Tables and the steps that lead to them, in order.
+
+Each noun has a table: the columns that questions are asked by, and `doc`, the noun's own JSON
+(`flynn_aio.model`), so that a new field of a noun needs no migration. `seq` is the order of
+creation: two rows of one microsecond still have one.
+
+Rules: a step that has shipped is never edited; what changes comes as a new step below it.
+"""
+
+import sqlite3
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("flynn-aio")
+
+
+@migrations()
+def first_tables(db: Database) -> None:
+    _run(
+        db.conn,
+        """
+        CREATE TABLE cluster (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+        CREATE TABLE keys (
+            name TEXT PRIMARY KEY, hash BLOB NOT NULL, created_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+
+        CREATE TABLE apps (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+            deleted_at TEXT, doc TEXT NOT NULL
+        );
+        CREATE UNIQUE INDEX live_app_names ON apps (name) WHERE deleted_at IS NULL;
+
+        CREATE TABLE artifacts (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, uri TEXT NOT NULL,
+            doc TEXT NOT NULL, UNIQUE (type, uri)
+        );
+
+        CREATE TABLE releases (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, app TEXT NOT NULL,
+            deleted_at TEXT, doc TEXT NOT NULL
+        );
+        CREATE INDEX releases_of_app ON releases (app, seq);
+
+        CREATE TABLE formations (
+            seq INTEGER PRIMARY KEY, app TEXT NOT NULL, release TEXT NOT NULL, total INTEGER NOT NULL,
+            doc TEXT NOT NULL, UNIQUE (app, release)
+        );
+
+        CREATE TABLE scale_requests (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, app TEXT NOT NULL, release TEXT NOT NULL,
+            state TEXT NOT NULL, doc TEXT NOT NULL
+        );
+        CREATE INDEX pending_scale_requests ON scale_requests (app, release) WHERE state = 'pending';
+
+        -- `address`, `started_at` and `formation` are what PlacedJob adds to the wire's Job.
+        CREATE TABLE jobs (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, app TEXT NOT NULL, release TEXT NOT NULL,
+            state TEXT NOT NULL, formation INTEGER NOT NULL, address TEXT NOT NULL, started_at TEXT,
+            ended_at TEXT, doc TEXT NOT NULL
+        );
+        CREATE INDEX jobs_of_app ON jobs (app, seq);
+        CREATE INDEX active_jobs ON jobs (seq) WHERE state != 'down';
+        CREATE INDEX ended_jobs ON jobs (release, ended_at) WHERE state = 'down';
+
+        -- `step` and `step_started_at` are the scheduler's own notes: what a deadline counts from.
+        CREATE TABLE deployments (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, app TEXT NOT NULL, finished INTEGER NOT NULL,
+            step TEXT NOT NULL, step_started_at TEXT NOT NULL, doc TEXT NOT NULL
+        );
+        CREATE INDEX deployments_of_app ON deployments (app, seq);
+        CREATE UNIQUE INDEX unfinished_deployment ON deployments (app) WHERE NOT finished;
+
+        CREATE TABLE routes (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, app TEXT NOT NULL, type TEXT NOT NULL,
+            domain TEXT NOT NULL, path TEXT NOT NULL, port INTEGER NOT NULL, service TEXT NOT NULL,
+            doc TEXT NOT NULL
+        );
+        CREATE UNIQUE INDEX http_routes ON routes (domain, path) WHERE type = 'http';
+        CREATE UNIQUE INDEX tcp_routes ON routes (port) WHERE type = 'tcp';
+        CREATE TABLE used_tcp_ports (port INTEGER PRIMARY KEY);
+
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT, object_type TEXT NOT NULL,
+            object_id TEXT NOT NULL, data TEXT NOT NULL, created_at TEXT NOT NULL
+        );
+        CREATE INDEX events_of_object ON events (object_id, id);
+        CREATE INDEX events_of_app ON events (app, id);
+        """,
+    )
+
+
+def _run(conn: sqlite3.Connection, script: str) -> None:
+    """Execute several statements inside the migration's transaction; `executescript` would commit it."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            conn.execute(statement)
+            statement = ""

@@ -1,0 +1,1 @@
+"""Builders and small clients the tests share."""
