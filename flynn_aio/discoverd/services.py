@@ -1,18 +1,153 @@
-"""Services: the tasks that keep the snapshot true, and answer DNS from it."""
+"""Services: the tasks that keep the snapshot true, and answer DNS from it.
 
-from collections.abc import AsyncIterator
+One task follows the store, one per endpoint probes it. All of them only tell the registry
+what happened and publish what it then says.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+
+import trio
 
 from ..clock import Clock
+from ..model import HealthCheck, PlacedJob
 from ..settings import DiscoverdSettings
-from .snapshot import Services
+from ..store import Store, queries
+from ..watch import Watch
+from .checks import probe
+from .dns_server import open_dns
+from .health import Health, Verdict
+from .registry import Endpoint, EndpointKey, Registry
+from .snapshot import Services, Snapshot
 
-if TYPE_CHECKING:
-    from ..store import Store
+logger = logging.getLogger(__name__)
+
+SETTLE_S = 0.5
+"""How long the start waits for the first answers of adopted jobs, so that the router finds its
+backends, and the leader is the oldest of all and not the quickest."""
+REPORT_INTERVAL_S = 1.0
+"""How old the counts in `Snapshot.waiting` may get: waking every reader ten times a second for
+a number nobody reads would cost more than the probes."""
 
 
 @asynccontextmanager
-async def open_discoverd(settings: DiscoverdSettings, store: "Store", clock: Clock) -> AsyncIterator[Services]:
-    """Follow the jobs in the store, check them, and publish who answers for which service."""
-    yield Services()
+async def open_discoverd(settings: DiscoverdSettings, store: Store, clock: Clock) -> AsyncIterator[Services]:
+    """Follow the jobs in the store, check them, publish who answers, and serve DNS.
+
+    Entered, every job that was running has been asked once, or had `SETTLE_S` to answer.
+
+    Raises:
+        FlynnError: DNS cannot listen where the settings say.
+    """
+    snapshot = Watch(Snapshot())
+    async with open_dns(settings, snapshot, clock) as dns_port, trio.open_nursery() as checks:
+        monitor = Monitor(checks, snapshot, probe_timeout_s=settings.probe_timeout_s)
+        seen = store.changes.version
+        monitor.follow(await store.read(queries.placed_jobs))
+        with trio.move_on_after(SETTLE_S):
+            await monitor.wait_settled()
+        monitor.publish()
+        checks.start_soon(partial(_follow, store, monitor, seen=seen))
+        yield Services(snapshot=snapshot, dns_port=dns_port)
+        checks.cancel_scope.cancel()
+
+
+async def _follow(store: Store, monitor: "Monitor", *, seen: int) -> None:
+    """Take over the placed jobs after each change of the store that is newer than `seen`."""
+    while True:
+        await store.changes.moved_past(seen)
+        seen = store.changes.version
+        monitor.follow(await store.read(queries.placed_jobs))
+        monitor.publish()
+
+
+class Monitor:
+    """The checks in progress: begun and ended in step with the jobs.
+
+    The nursery is lent by the opener; each check has a cancel scope, by which `follow` ends it.
+    """
+
+    def __init__(self, nursery: trio.Nursery, snapshot: Watch[Snapshot], *, probe_timeout_s: float) -> None:
+        self._nursery = nursery
+        self._snapshot = snapshot
+        self._probe_timeout_s = probe_timeout_s
+        self._registry = Registry()
+        self._scopes: dict[EndpointKey, trio.CancelScope] = {}
+        self._unasked: set[EndpointKey] = set()
+        self._settled = trio.Event()
+        self._is_public = False  # the first snapshot waits for all of the start
+        self._published_at = 0.0
+
+    def follow(self, jobs: Sequence[PlacedJob]) -> None:
+        """Take over the present jobs. Whoever left is out at the next `publish`, in this same instant."""
+        turnover = self._registry.follow(jobs)
+        for key in turnover.ended:
+            if scope := self._scopes.pop(key, None):
+                scope.cancel()
+            self._asked(key)
+        for endpoint in turnover.begun:
+            if endpoint.check is not None:
+                scope = self._scopes[endpoint.key] = trio.CancelScope()
+                self._unasked.add(endpoint.key)
+                self._nursery.start_soon(self._watch_over, endpoint, endpoint.check, scope)
+        if not self._unasked:
+            self._settled.set()
+
+    async def wait_settled(self) -> None:
+        """Wait until every endpoint of the first `follow` was asked once."""
+        await self._settled.wait()
+
+    def publish(self) -> None:
+        """Replace the snapshot if anything in it is different."""
+        self._is_public, self._published_at = True, trio.current_time()
+        snapshot = self._registry.snapshot()
+        if snapshot != self._snapshot.value:
+            self._snapshot.set(snapshot)
+
+    async def _watch_over(self, endpoint: Endpoint, check: HealthCheck, scope: trio.CancelScope) -> None:
+        """Probe one endpoint until its job leaves or is given up."""
+        with scope:
+            health = Health(check, now=trio.current_time())
+            verdict, error = None, ""
+            while verdict is not Verdict.KILL:
+                started_at, before = trio.current_time(), error
+                error = await self._probe(endpoint, check, give_up_at=health.deadline)
+                verdict = health.probed(error, now=trio.current_time())
+                self._note(endpoint, health, verdict, news=error != before)
+                await trio.sleep_until(started_at + health.interval_s)
+
+    async def _probe(self, endpoint: Endpoint, check: HealthCheck, *, give_up_at: float) -> str:
+        addr = endpoint.key.addr
+        timeout_at = trio.current_time() + self._probe_timeout_s
+        with trio.move_on_at(min(timeout_at, give_up_at)):
+            return await probe(check, addr)
+        return f"no answer from {addr} within {self._probe_timeout_s:g} s"
+
+    def _note(self, endpoint: Endpoint, health: Health, verdict: Verdict | None, *, news: bool) -> None:
+        """Tell the registry what a probe changed, and publish when it matters to anybody."""
+        key = endpoint.key
+        report = health.report(now=trio.current_time())
+        fields = {"job": key.job, "service": key.service, "addr": key.addr}
+        match verdict:
+            case Verdict.UP:
+                self._registry.answers(endpoint)
+                logger.info("instance up", extra=fields)
+            case Verdict.DOWN:
+                self._registry.is_silent(endpoint, report)
+                logger.warning("instance down", extra=fields | {"reason": report})
+            case Verdict.KILL:
+                self._registry.give_up(endpoint, report)
+                logger.warning("instance given up", extra=fields | {"reason": report})
+            case None if not health.is_up:
+                self._registry.is_silent(endpoint, report)
+        self._asked(key)
+        is_due = verdict or news or trio.current_time() - self._published_at >= REPORT_INTERVAL_S
+        if self._is_public and is_due:
+            self.publish()
+
+    def _asked(self, key: EndpointKey) -> None:
+        self._unasked.discard(key)
+        if not self._unasked:
+            self._settled.set()
