@@ -6,6 +6,7 @@ subject and not its failure. How long it may take is the caller's to say, with a
 Source: `discovery.md` §4; Flynn `discoverd/health/check.go`.
 """
 
+import os
 import ssl
 from functools import cache
 
@@ -118,6 +119,7 @@ def _reason(exc: Exception) -> str:
     cause = exc.__cause__ if isinstance(exc, trio.BrokenResourceError) and exc.__cause__ else exc
     if isinstance(cause, ssl.SSLError):
         return f"failed TLS handshake ({cause.reason or 'closed'})"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror[0].lower() + cause.strerror[1:]
+    if isinstance(cause, OSError) and cause.errno:
+        text = os.strerror(cause.errno)  # Trio's own text repeats the address
+        return text[0].lower() + text[1:]
     return "connection closed"

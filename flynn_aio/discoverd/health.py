@@ -77,10 +77,9 @@ class Health:
             return Verdict.KILL if now >= self.deadline else None
         if self._streak < (self._check.threshold or THRESHOLD):
             return None
-        self._streak = 0
         if not self._is_up:
             return self._well(now)
-        self._is_up = False
+        self._is_up, self._streak = False, 0
         return Verdict.KILL if self._check.kill_down else Verdict.DOWN
 
     def report(self, *, now: float) -> str:
@@ -93,5 +92,5 @@ class Health:
     def _well(self, now: float) -> Verdict | None:
         """Count from here again; a verdict only when it was not up before."""
         was_up, self._was_up, self._is_up = self._is_up, True, True
-        self._probes, self._began_at = 0, now
+        self._streak, self._probes, self._began_at = 0, 0, now
         return None if was_up else Verdict.UP
