@@ -1,0 +1,98 @@
+"""The scheduler: closes the gap between what is wanted and what runs.
+
+Words used here:
+
+- *group*: the jobs of one process type of one formation; it has a count to be brought to.
+- *pass*: one look at everything, and what follows from it; *round*: one plan within a pass.
+- *step*: what a plan decided: writes, which change rows, and actions, which change the world.
+- *observed*: the world as far as a pass can see it; *desired*: the rows that say how it should be.
+- *in flight*: an action that has begun and not ended; the executor has at most one for a job.
+- *stray*: a container the engine lists and no living row speaks of.
+- *replacement*: the row that takes the place of a job which ended by itself.
+- *balance*: the counts of the old and the new release in a deployment; a *strategy* names the next.
+- *drained*: no request is with a job any more, so it can be stopped.
+
+It owns job rows and the progress of deployments: nobody else writes them, except to wish a job
+to stop. What it knows is in those rows and in the engine; it can be killed at any moment.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from ..clock import Clock
+from ..discoverd import Services
+from ..engine import Engine
+from ..settings import SchedulerSettings
+from ..store import Store
+from ..watch import Bell, Watch
+from .executor import Drained, Executor
+from .reconciler import Reconciler, Tail
+
+__all__ = ["Drained", "Tail", "open_scheduler"]
+
+
+@asynccontextmanager
+async def open_scheduler(
+    settings: SchedulerSettings,
+    store: Store,
+    engine: Engine,
+    services: Services,
+    clock: Clock,
+    *,
+    drained: Drained,
+    tail: Tail | None = None,
+) -> AsyncIterator[None]:
+    """Keep the right jobs running while the block runs. Entered, the first pass is done.
+
+    Leaving it stops no job. A start or a stop in flight is cut off; its row says what was meant, and
+    the next scheduler takes it up.
+
+    Args:
+        drained: waits until no request is with a job; asked before a job is stopped, for at most
+            `settings.drain_s`.
+        tail: finds the last lines of a job, for the error of a deployment that failed.
+    """
+    bell = Bell()
+    async with trio.open_nursery() as actions:
+        executor = Executor(actions, settings, store=store, engine=engine, drained=drained, bell=bell)
+        reconciler = Reconciler(
+            settings,
+            store=store,
+            engine=engine,
+            services=services,
+            clock=clock,
+            executor=executor,
+            bell=bell,
+            tail=tail,
+        )
+        async with trio.open_nursery() as loops:
+            loops.start_soon(_ring_for, store.changes, bell)
+            loops.start_soon(_ring_for, engine.bell, bell)
+            loops.start_soon(_ring_for_health, services, bell)
+            loops.start_soon(reconciler.run)
+            await reconciler.ready.wait()
+            yield
+            loops.cancel_scope.cancel()
+        actions.cancel_scope.cancel()
+
+
+async def _ring_for(source: Watch[int] | Bell, bell: Bell) -> None:
+    """Ring the loop's bell whenever the source moves."""
+    seen = source.version
+    while True:
+        await source.moved_past(seen)
+        seen = source.version
+        bell.ring()
+
+
+async def _ring_for_health(services: Services, bell: Bell) -> None:
+    """Ring when a verdict on a job changes; how often it was probed until then is no news here."""
+    snapshot = services.snapshot
+    seen, verdicts = snapshot.version, None
+    while True:
+        if verdicts != (verdicts := (snapshot.value.up, snapshot.value.dead)):
+            bell.ring()
+        await snapshot.moved_past(seen)
+        seen = snapshot.version

@@ -1,0 +1,202 @@
+"""Deployments: when a step is done, when one has failed, and what is then said and undone. Pure.
+
+Each pass asks again, from the rows alone: a restart in the middle is just another pass. The
+texts are for a person who sees nothing but them: the pusher, or whoever changed a variable.
+
+Source: `deploy.md` §3, §4; Flynn `controller/worker/deployment/job.go`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..model import (
+    DEFAULT_DEPLOY_TIMEOUT_S,
+    Deployment,
+    ExpandedFormation,
+    Job,
+    JobState,
+    Release,
+    ReleaseID,
+    Strategy,
+    Time,
+    full_job_id,
+)
+from ..store import DeploymentInProgress
+from .step import DropFormation, FinishDeployment, NoteStep, Observed, SetFormation, Write
+from .strategies import Balance, Counts, next_balance
+
+TOLERATED_FAILURES = 5
+"""Jobs of the new release that may go down in one step; one more ends the deployment."""
+
+UP, DOWN = "up", "down"
+"""What a step waits for, the first word of its note: new jobs to be up, or old ones to be down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a deployment sees of its own app.
+
+    Attributes:
+        formations: by release. One with all counts at 0 may be missing.
+        jobs: by release and type: the formations' jobs that are not down, oldest first.
+    """
+
+    formations: Mapping[ReleaseID, ExpandedFormation]
+    jobs: Mapping[tuple[ReleaseID, str], Sequence[Job]]
+
+    def counts(self, release: ReleaseID | None) -> Counts:
+        formation = self.formations.get(release) if release else None
+        return formation.processes if formation else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What a step still waits for.
+
+    Attributes:
+        what: the type and how far it is, as the beginning of a sentence.
+        job: the youngest job that is not where it should be; ``None`` when there is none.
+    """
+
+    what: str
+    job: Job | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What becomes of a deployment now: writes, or patience until `wake_at`."""
+
+    writes: tuple[Write, ...] = ()
+    wake_at: Time | None = None
+
+
+def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed, now: Time) -> Progress:
+    """Return how a deployment goes on."""
+    deployment = moving.deployment
+    release = observed.releases.get(deployment.new_release)
+    if release is None:
+        return _fail(deployment, f"release {deployment.new_release} was deleted during its deployment; push again")
+    advance = next_balance(deployment.strategy or Strategy.ALL_AT_ONCE, batch_size=deployment.deploy_batch_size)
+    if advance is None:
+        return _fail(deployment, _unknown_strategy(deployment))
+    goal = goal_of(deployment, release)
+    if moving.step:
+        if len(moving.failures) > TOLERATED_FAILURES:
+            return _fail(deployment, start_failure(moving.failures[TOLERATED_FAILURES]))
+        lacks = _lacks_up if moving.step.startswith(UP) else _lacks_down
+        if lack := next(lacks(deployment, goal, app), None):
+            # Neither our absence nor the engine's counts as the release's own delay.
+            deadline = max(moving.step_started_at, observed.steady_since) + _patience(deployment)
+            if now < deadline:
+                return Progress(wake_at=deadline)
+            return _fail(deployment, _timed_out(deployment, lack, app, observed), lack.job)
+
+    now_at = Balance(app.counts(deployment.old_release), app.counts(deployment.new_release))
+    following = advance(now_at, goal)
+    if following is None:
+        return Progress(
+            (
+                *_scale_old(deployment, app, dict.fromkeys(now_at.old, 0)),
+                FinishDeployment(deployment.app, deployment.id),
+            )
+        )
+    if following.new != now_at.new:
+        scale: Write = SetFormation(deployment.app, deployment.new_release, following.new, deployment.tags or {})
+        return Progress((scale, _note(deployment, UP, following.new)))
+    return Progress((*_scale_old(deployment, app, following.old), _note(deployment, DOWN, following.old)))
+
+
+def goal_of(deployment: Deployment, release: Release) -> Counts:
+    """Return the counts the new release is to reach: types it has, as many as ran when it began."""
+    wanted = deployment.processes or {}
+    return {kind: count for kind, count in wanted.items() if count > 0 and kind in release.processes}
+
+
+def start_failure(job: Job) -> str:
+    """Return why a deployment fails whose jobs go down. The words are Flynn's to the letter."""
+    return f"{job.type} job failed to start: {job.host_error or 'got down job event'}"
+
+
+def _patience(deployment: Deployment) -> timedelta:
+    return timedelta(seconds=deployment.deploy_timeout or DEFAULT_DEPLOY_TIMEOUT_S)
+
+
+def _note(deployment: Deployment, kind: str, counts: Counts) -> NoteStep:
+    said = " ".join(f"{name}={count}" for name, count in sorted(counts.items()))
+    return NoteStep(deployment.app, deployment.id, f"{kind} {said}")
+
+
+def _scale_old(deployment: Deployment, app: Surroundings, counts: Counts) -> tuple[Write, ...]:
+    old = app.formations.get(deployment.old_release) if deployment.old_release else None
+    return (SetFormation(old.app.id, old.release.id, counts, old.tags),) if old else ()
+
+
+def _fail(deployment: Deployment, error: str, blamed: Job | None = None) -> Progress:
+    """Put the old formation back as it was, forget the new one, and say why."""
+    quote = blamed.uuid if blamed else None
+    undone: list[Write] = [DropFormation(deployment.app, deployment.new_release)]
+    if old := deployment.old_release:
+        undone.insert(0, SetFormation(deployment.app, old, deployment.processes or {}, deployment.tags or {}))
+    return Progress((*undone, FinishDeployment(deployment.app, deployment.id, error, quote)))
+
+
+def _lacks_up(deployment: Deployment, goal: Counts, app: Surroundings) -> Iterator[Lack]:
+    wanted = app.counts(deployment.new_release)
+    for kind in sorted(goal):
+        jobs = app.jobs.get((deployment.new_release, kind), ())
+        up = sum(job.state is JobState.UP for job in jobs)
+        if up < wanted.get(kind, 0):
+            late = [job for job in jobs if job.state is not JobState.UP]
+            yield Lack(f"{kind} job failed to start: {up} of {wanted[kind]} up", late[-1] if late else None)
+
+
+def _lacks_down(deployment: Deployment, goal: Counts, app: Surroundings) -> Iterator[Lack]:
+    if deployment.old_release is None:
+        return
+    wanted = app.counts(deployment.old_release)
+    for kind in sorted(goal):
+        jobs = app.jobs.get((deployment.old_release, kind), ())
+        if len(jobs) > wanted.get(kind, 0):
+            what = f"{kind} job failed to stop: {len(jobs)} there instead of {wanted.get(kind, 0)}"
+            late = [job for job in jobs if job.state is JobState.STOPPING]
+            yield Lack(what, late[-1] if late else None)
+
+
+def _timed_out(deployment: Deployment, lack: Lack, app: Surroundings, observed: Observed) -> str:
+    """Return what happened, what the job was seen doing, what serves, and what to do next."""
+    seconds = round(_patience(deployment) / timedelta(seconds=1))
+    name = next((formation.app.name for formation in app.formations.values()), deployment.app)
+    sentences = [f"{lack.what} after {seconds} s"]
+    if lack.job:
+        sentences.append(f"job {full_job_id(lack.job.uuid)}: {_doing(lack.job, observed)}")
+    sentences.append(f"release {deployment.old_release} keeps serving")
+    look = f"see `flynn -a {name} log -j {full_job_id(lack.job.uuid)}`, or " if lack.job else ""
+    sentences.append(f"{look}allow more time with `flynn -a {name} deployment timeout {2 * seconds}`")
+    return "; ".join(sentences)
+
+
+def _doing(job: Job, observed: Observed) -> str:
+    """Return what a job was last seen doing, as part of a sentence."""
+    if reason := observed.waiting.get(job.uuid):
+        return reason
+    match job.state:
+        case JobState.BLOCKED:
+            return "blocked, because no host has the tags its formation asks for"
+        case JobState.PENDING if job.run_at:
+            return f"waits until {job.run_at}, since it went down {job.restarts} times"
+        case JobState.STARTING if job.uuid in observed.statuses:
+            return "runs, but has not become healthy"
+        case JobState.STARTING:
+            return "its container is being started"
+        case JobState.STOPPING:
+            return "is still stopping"
+    return "has not been started yet"
+
+
+def _unknown_strategy(deployment: Deployment) -> str:
+    return (
+        f"cannot deploy with the strategy {deployment.strategy}: it needs a database to deploy; "
+        f"set the app's strategy to {Strategy.ALL_AT_ONCE}, {Strategy.ONE_BY_ONE}, "
+        f"{Strategy.IN_BATCHES} or {Strategy.ONE_DOWN_ONE_UP}"
+    )

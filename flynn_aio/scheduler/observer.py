@@ -1,0 +1,172 @@
+"""Observer: what the engine and the health checks report -> what a job's row is to say. Pure.
+
+Only facts become rows here. Whether a place in a formation is filled again is `plan`'s matter;
+it happens in the same transaction, so no crash of ours can lose it.
+
+Source: `jobs.md` §1, §6, §10.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from signal import SIGSYS
+
+from msgspec.structs import replace
+
+from ..engine import OOM_TEXT, JobStatus, RunState
+from ..model import Job, JobState, PlacedJob, Time
+from .step import Doing, Observed, PutJob
+
+ONE_OFF_START = timedelta(minutes=10)
+"""After so long a one-off job that has a row and no container was forgotten by a crash of ours:
+whoever wanted to start it is gone."""
+
+GONE = "its container is gone: somebody removed it, or the machine was restarted"
+EXIT_LOST = "it ended, and its exit status was lost with the process that watched over it"
+NEVER_STARTED = "it was never started: the appliance stopped before it could; run it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One job after a look at it.
+
+    Attributes:
+        job: as it is now known.
+        writes: what its row must be told, in order; empty when it says so already.
+        crashed: it came to an end nobody asked for, so its place may be filled again.
+        ran_for: how long it has run so far.
+    """
+
+    job: Job
+    writes: tuple[PutJob, ...] = ()
+    crashed: bool = False
+    ran_for: timedelta = timedelta(0)
+
+
+def observe(placed: PlacedJob, observed: Observed, now: Time) -> Sighting:
+    """Return what is true of a job whose row is not down.
+
+    A job the engine does not list is gone only if its container was seen before: without that,
+    its start was interrupted and is simply tried again. What a job in flight looks like is
+    believed only as far as it cannot be the middle of something.
+    """
+    job, status = placed.job, observed.statuses.get(placed.job.uuid)
+    doing = observed.doing.get(job.uuid)
+    if why := observed.failed.get(job.uuid):
+        return _ended(placed, now, host_error=why)
+    match status:
+        case None:
+            return Sighting(job) if doing else _missing(placed, now)
+        case JobStatus(state=RunState.RUNNING):
+            return _running(placed, status, observed, now)
+        case JobStatus(state=RunState.EXITED) if doing is not Doing.STARTING:
+            return _exited(placed, status, now)
+    return Sighting(job)
+
+
+def record(status: JobStatus) -> tuple[PutJob, ...]:
+    """Return the first rows of a job somebody else started: a one-off or a build.
+
+    It was up even if it has ended before anybody looked: watchers wait for both events.
+    """
+    if status.state is RunState.CREATED:
+        return ()
+    job = Job(
+        uuid=status.id,
+        app=status.app,
+        release=status.release,
+        type=status.type,
+        state=JobState.UP,
+        args=list(status.args),
+        meta=dict(status.meta),
+    )
+    up = PutJob(job, formation=False, address=status.address, started_at=status.started_at)
+    if status.state is RunState.RUNNING:
+        return (up,)
+    return up, PutJob(_down(job, status), formation=False)
+
+
+def exit_status(code: int | None) -> int | None:
+    """Return the exit status users see of the engine's exit code.
+
+    A process ended by a signal counts as 0: in Flynn the init inside the container maps it so.
+    A shell that ends with 128 + N because a child was killed looks the same from outside.
+
+    Source: `jobs.md` §1; Flynn `host/containerinit`.
+    """
+    if code is None or code < 0:
+        return None
+    return 0 if 128 < code <= 128 + SIGSYS else code
+
+
+def _running(placed: PlacedJob, status: JobStatus, observed: Observed, now: Time) -> Sighting:
+    job = placed.job
+    ran_for = _ran_for(placed, status, now)
+    if job.state is JobState.STOPPING:
+        return Sighting(job, ran_for=ran_for)
+    if placed.formation and job.uuid in observed.dead:
+        stopping = replace(job, state=JobState.STOPPING)
+        return Sighting(stopping, (_put(placed, stopping, status),), crashed=True, ran_for=ran_for)
+    serves = job.uuid in observed.up or not placed.formation
+    state = JobState.UP if serves or job.state is JobState.UP else JobState.STARTING
+    known = placed.address == status.address and (placed.started_at or not status.started_at)
+    if state is job.state and known:
+        return Sighting(job, ran_for=ran_for)
+    seen = replace(job, state=state, args=list(status.args) or job.args)
+    return Sighting(seen, (_put(placed, seen, status),), ran_for=ran_for)
+
+
+def _exited(placed: PlacedJob, status: JobStatus, now: Time) -> Sighting:
+    job, writes = placed.job, []
+    if not placed.formation and job.state is JobState.STARTING and not status.error:
+        job = replace(job, state=JobState.UP)  # it ended before anybody looked
+        writes.append(_put(placed, job, status))
+    down = _down(job, status)
+    return Sighting(
+        down,
+        (*writes, _put(placed, down, status)),
+        crashed=placed.job.state is not JobState.STOPPING,
+        ran_for=_ran_for(placed, status, now),
+    )
+
+
+def _missing(placed: PlacedJob, now: Time) -> Sighting:
+    job = placed.job
+    match job.state:
+        case JobState.STOPPING:
+            return _ended(placed, now)
+        case JobState.PENDING | JobState.BLOCKED:
+            return Sighting(job)
+    if placed.started_at is not None or job.state is JobState.UP:
+        return _ended(placed, now, host_error=GONE)
+    if not placed.formation and job.created_at and now - job.created_at > ONE_OFF_START:
+        return _ended(placed, now, host_error=NEVER_STARTED)
+    return Sighting(job)
+
+
+def _ended(placed: PlacedJob, now: Time, *, host_error: str | None = None) -> Sighting:
+    down = replace(placed.job, state=JobState.DOWN, host_error=host_error)
+    return Sighting(
+        down,
+        (PutJob(down, formation=placed.formation),),
+        crashed=placed.job.state is not JobState.STOPPING,
+        ran_for=now - placed.started_at if placed.started_at else timedelta(0),
+    )
+
+
+def _down(job: Job, status: JobStatus) -> Job:
+    """Return a job that ended, with what its end tells."""
+    error = status.error
+    if not error and status.oom and status.exit_code:
+        error = OOM_TEXT
+    if not error and status.exit_code is not None and status.exit_code < 0:
+        error = EXIT_LOST
+    return replace(job, state=JobState.DOWN, exit_status=exit_status(status.exit_code), host_error=error or None)
+
+
+def _put(placed: PlacedJob, job: Job, status: JobStatus) -> PutJob:
+    return PutJob(job, formation=placed.formation, address=status.address, started_at=status.started_at)
+
+
+def _ran_for(placed: PlacedJob, status: JobStatus, now: Time) -> timedelta:
+    started_at = status.started_at or placed.started_at
+    return now - started_at if started_at else timedelta(0)

@@ -1,0 +1,170 @@
+"""Step: what one pass of the scheduler sees, and what it decides. Values only.
+
+Writes change rows; actions change the world. An action always speaks of a row that is
+already there, so doing it twice is doing it once, and a crash between the two loses nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..engine import JobStatus
+from ..model import (
+    AppID,
+    DeploymentID,
+    ExpandedFormation,
+    Job,
+    JobID,
+    Release,
+    ReleaseID,
+    ScaleRequestID,
+    Time,
+)
+
+
+class Doing(Enum):
+    """What the executor is busy with for a job."""
+
+    STARTING = "starting"
+    STOPPING = "stopping"
+    REMOVING = "removing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The world, as far as a pass can see it.
+
+    The order in which it is looked at matters: `doing` first, then `statuses`, then the rows.
+    A job that is missing from `statuses` and was not in flight before them is really gone,
+    and a container without a row was not started by us a moment ago.
+
+    Attributes:
+        statuses: what the engine lists.
+        doing: the jobs the executor has in flight.
+        failed: jobs whose start failed for good, and why.
+        up: jobs that serve.
+        dead: jobs whose health check gave them up, and why.
+        waiting: jobs that run and do not serve, and what they were last seen waiting for.
+        told: listed jobs whose end is recorded already.
+        releases: what the unfinished deployments move to.
+        steady_since: since when the engine has answered without a break.
+    """
+
+    statuses: Mapping[JobID, JobStatus] = field(default_factory=dict)
+    doing: Mapping[JobID, Doing] = field(default_factory=dict)
+    failed: Mapping[JobID, str] = field(default_factory=dict)
+    up: frozenset[JobID] = frozenset()
+    dead: Mapping[JobID, str] = field(default_factory=dict)
+    waiting: Mapping[JobID, str] = field(default_factory=dict)
+    told: frozenset[JobID] = frozenset()
+    releases: Mapping[ReleaseID, Release] = field(default_factory=dict)
+    steady_since: Time
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Run a job of a formation. Its row says `pending`, or `starting` after an interrupted try."""
+
+    job: JobID
+    type: str
+    formation: ExpandedFormation
+
+
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """End a job; `patient` lets requests in flight and the process itself finish first."""
+
+    job: JobID
+    patient: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveJob:
+    """Free what an ended job holds; `linger` leaves its container for a moment to who watches it."""
+
+    job: JobID
+    linger: bool = False
+
+
+Action = StartJob | StopJob | RemoveJob
+
+
+@dataclass(frozen=True, slots=True)
+class PutJob:
+    """Write a job as it is now known. An empty address or time keeps what is stored."""
+
+    job: Job
+    formation: bool = True
+    address: str = ""
+    started_at: Time | None = None
+
+    @property
+    def app(self) -> AppID:
+        return self.job.app
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteScale:
+    """The jobs are as a scale request wanted them."""
+
+    app: AppID
+    request: ScaleRequestID
+
+
+@dataclass(frozen=True, slots=True)
+class SetFormation:
+    """Want exactly so many, with these tags."""
+
+    app: AppID
+    release: ReleaseID
+    processes: Mapping[str, int]
+    tags: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class DropFormation:
+    """Want none, and forget that any were."""
+
+    app: AppID
+    release: ReleaseID
+
+
+@dataclass(frozen=True, slots=True)
+class NoteStep:
+    """A step of a deployment begins: its time and its failures count from now."""
+
+    app: AppID
+    deployment: DeploymentID
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishDeployment:
+    """A deployment is over; without an error it has succeeded.
+
+    Attributes:
+        quote: the job whose last lines of output belong behind the error.
+    """
+
+    app: AppID
+    deployment: DeploymentID
+    error: str = ""
+    quote: JobID | None = None
+
+
+Write = PutJob | CompleteScale | SetFormation | DropFormation | NoteStep | FinishDeployment
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one pass decided.
+
+    Attributes:
+        writes: in order; those of one app belong into one transaction.
+        actions: independent of one another, at most one for each job.
+        wake_at: when time alone will make a difference.
+    """
+
+    writes: tuple[Write, ...] = ()
+    actions: tuple[Action, ...] = ()
+    wake_at: Time | None = None
