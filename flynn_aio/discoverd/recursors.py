@@ -9,6 +9,7 @@ Source: `discovery.md` §5; RFC 5452 (what makes a reply hard to forge).
 
 import logging
 import math
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ BENCH_S = 30.0
 UNUSABLE = frozenset({Rcode.SERVFAIL, Rcode.REFUSED, Rcode.NOTIMP, Rcode.FORMERR})
 """Replies that say something about the recursor and not about the name: the next one is asked."""
 
+_RECURSOR = re.compile(
+    r"""\[(?P<bracketed>[0-9a-f:.]+)\](:(?P<port>\d+))? | (?P<bare>[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.]*)
+      | (?P<plain>[^][:/\s]+)(:(?P<plain_port>\d+))?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Recursor:
@@ -54,19 +61,11 @@ def parse_recursor(text: str) -> Recursor:
     Raises:
         ValueError: none of these.
     """
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):  # no port, or a bare IPv6 address
-        host, port = text.strip(), str(DNS_PORT)
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-    elif host.startswith("["):
-        if not host.endswith("]"):
-            host, port = text.strip().strip("[]"), str(DNS_PORT)
-        else:
-            host = host[1:-1]
-    if not host or set("[] /") & set(host) or not port.isdecimal() or not 0 < int(port) < 65536:
+    found = _RECURSOR.fullmatch(text.strip())
+    port = int(found["port"] or found["plain_port"] or DNS_PORT) if found else 0
+    if found is None or not 0 < port < 65536:
         raise ValueError(f"recursor {text!r} is no address, and no address with a port")
-    return Recursor(host, int(port))
+    return Recursor(found["bracketed"] or found["bare"] or found["plain"], port)
 
 
 def parse_resolv_conf(text: str) -> list[Recursor]:

@@ -12,13 +12,14 @@ from functools import partial
 import trio
 
 from ..clock import Clock
+from ..errors import Unavailable
 from ..model import HealthCheck, PlacedJob
 from ..settings import DiscoverdSettings
 from ..store import Store, queries
 from ..watch import Watch
 from .checks import probe
 from .dns_server import open_dns
-from .health import Health, Verdict
+from .health import START_INTERVAL_S, Health, Verdict
 from .registry import Endpoint, EndpointKey, Registry
 from .snapshot import Services, Snapshot
 
@@ -30,6 +31,8 @@ backends, and the leader is the oldest of all and not the quickest."""
 REPORT_INTERVAL_S = 1.0
 """How old the counts in `Snapshot.waiting` may get: waking every reader ten times a second for
 a number nobody reads would cost more than the probes."""
+RETRY_S = 1.0
+"""After the store could not be read."""
 
 
 @asynccontextmanager
@@ -58,8 +61,14 @@ async def _follow(store: Store, monitor: "Monitor", *, seen: int) -> None:
     """Take over the placed jobs after each change of the store that is newer than `seen`."""
     while True:
         await store.changes.moved_past(seen)
-        seen = store.changes.version
-        monitor.follow(await store.read(queries.placed_jobs))
+        newer = store.changes.version
+        try:
+            monitor.follow(await store.read(queries.placed_jobs))
+        except Unavailable as exc:  # a full disk, say: what was known still serves
+            logger.warning("jobs not read, trying again", extra={"reason": exc.message})
+            await trio.sleep(RETRY_S)
+            continue
+        seen = newer
         monitor.publish()
 
 
@@ -113,17 +122,21 @@ class Monitor:
             verdict, error = None, ""
             while verdict is not Verdict.KILL:
                 started_at, before = trio.current_time(), error
-                error = await self._probe(endpoint, check, give_up_at=health.deadline)
+                error = await self._probe(endpoint, check, health, before)
                 verdict = health.probed(error, now=trio.current_time())
                 self._note(endpoint, health, verdict, news=error != before)
-                await trio.sleep_until(started_at + health.interval_s)
+                await trio.sleep_until(min(started_at + health.interval_s, health.deadline))
 
-    async def _probe(self, endpoint: Endpoint, check: HealthCheck, *, give_up_at: float) -> str:
-        addr = endpoint.key.addr
-        timeout_at = trio.current_time() + self._probe_timeout_s
-        with trio.move_on_at(min(timeout_at, give_up_at)):
+    async def _probe(self, endpoint: Endpoint, check: HealthCheck, health: Health, before: str) -> str:
+        """Probe once. A probe cut off because the start took too long says nothing new."""
+        addr, timeout_s = endpoint.key.addr, self._probe_timeout_s
+        now = trio.current_time()
+        last_moment = max(health.deadline, now + START_INTERVAL_S)
+        with trio.move_on_at(min(now + timeout_s, last_moment)):
             return await probe(check, addr)
-        return f"no answer from {addr} within {self._probe_timeout_s:g} s"
+        if last_moment < now + timeout_s and before:
+            return before
+        return f"no answer from {addr} within {trio.current_time() - now:.1f} s"
 
     def _note(self, endpoint: Endpoint, health: Health, verdict: Verdict | None, *, news: bool) -> None:
         """Tell the registry what a probe changed, and publish when it matters to anybody."""

@@ -125,7 +125,10 @@ async def test_an_unknown_type_is_an_answer_and_no_crash():
 
 
 async def test_the_caller_decides_how_long_to_wait():
-    async with serving(lambda stream: trio.sleep_forever()) as addr:
+    async def silent(_stream):
+        await trio.sleep_forever()
+
+    async with serving(silent) as addr:
         with trio.move_on_after(0.05) as scope:
             await probe(HTTP, addr)
         assert scope.cancelled_caught
@@ -147,9 +150,7 @@ def server_tls(tmp_path_factory):
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     path.write_bytes(
         builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)

@@ -51,9 +51,7 @@ def ask(name, kind, snapshot, *, tcp=False, recursion=True, edns=None, cls=1, fl
     """Return the decoded answer to one question."""
     additionals = (Record((), Opaque(Type.OPT, b""), cls=edns),) if edns else ()
     query = Message(id=77, flags=flags, questions=(Question(to_name(name), kind, cls),), additionals=additionals)
-    found = respond(
-        encode(query), snapshot, tcp=tcp, recursion=recursion, serial=SERIAL, rng=random.Random(1)
-    )
+    found = respond(encode(query), snapshot, tcp=tcp, recursion=recursion, serial=SERIAL, rng=random.Random(1))
     assert isinstance(found, bytes)
     answer = decode(found)
     assert answer.id == 77
@@ -112,8 +110,9 @@ TABLE = [
 @pytest.mark.parametrize("upper", [False, True], ids=["lower", "upper"])
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.name)
-@pytest.mark.parametrize(("number", "name", "data", "meant"), TABLE, ids=[f"{row[0]}-{row[1]}" for row in TABLE])
-def test_every_name_type_and_transport(number, name, data, meant, kind, tcp, upper):
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]}-{row[1]}")
+def test_every_name_type_and_transport(row, kind, tcp, upper):
+    number, name, data, meant = row
     name = name.upper() if upper else name
     answer = ask(name, kind, Snapshot(instances={"a": data}), tcp=tcp)
     assert Flag.AUTHORITATIVE in answer.flags
@@ -150,9 +149,7 @@ def test_every_name_type_and_transport(number, name, data, meant, kind, tcp, upp
 
     if kind == Type.SRV and tcp:  # 20
         extra = {(record.name, str(ipaddress.ip_address(record.data.packed))) for record in answer.additionals}
-        assert extra == {
-            (to_name(name) if single else to_name(f"{one.id}.a._i.discoverd"), ip(one)) for one in meant
-        }
+        assert extra == {(to_name(name) if single else to_name(f"{one.id}.a._i.discoverd"), ip(one)) for one in meant}
     else:
         assert answer.additionals == ()
 

@@ -55,9 +55,7 @@ def test_a_checked_endpoint_is_registered_once_it_answers():
     )
 
     registry.is_silent(endpoint, "connection refused on 100.100.0.1:8080, 1 probe in 0.0 s")
-    assert registry.snapshot().waiting == {
-        JobID("job-1"): "connection refused on 100.100.0.1:8080, 1 probe in 0.0 s"
-    }
+    assert registry.snapshot().waiting == {JobID("job-1"): "connection refused on 100.100.0.1:8080, 1 probe in 0.0 s"}
 
     registry.answers(endpoint)
     snapshot = registry.snapshot()
