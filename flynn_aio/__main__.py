@@ -1,0 +1,8 @@
+"""`python -m flynn_aio`: the `flynn-aio` command."""
+
+import sys
+
+from .main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The appliance: every part, in the order they start; the one place that knows all of them.
+
+Each `open_*` owns a nursery; entering means *ready*, leaving means *drained*. Reading downwards is
+the start, upwards the drain: the front doors close first, then those who serve, then those who run
+the jobs. The jobs themselves are Podman's: they stay, and the next start adopts them.
+"""
+
+import gc
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from .bootstrap import prepare_files, prepare_rows
+from .clock import Clock, SystemClock
+from .controller import open_controller
+from .discoverd import open_discoverd
+from .engine import open_engine
+from .errors import FlynnError
+from .logs import open_logs
+from .receive import Stack, open_receive
+from .router import open_front, open_router
+from .scheduler import open_scheduler
+from .settings import Settings
+from .store import open_store, queries
+
+logger = logging.getLogger(__name__)
+
+Say = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """Everything serves; the ports are the real ones, also where the settings said 0."""
+
+    http_port: int
+    https_port: int
+
+
+async def run(
+    settings: Settings,
+    stop: trio.Event,
+    *,
+    say: Say,
+    ready: Callable[[Ready], Awaitable[None]],
+    clock: Clock | None = None,
+) -> None:
+    """Run the appliance until `stop` is set, then drain it from the front doors inwards.
+
+    Args:
+        say: told what is being done, line by line, while it starts.
+        ready: called once, when everything serves.
+
+    Raises:
+        FlynnError: it cannot start here, alone or within exception groups; the message says what to do.
+    """
+    clock = clock or SystemClock()
+    await trio.to_thread.run_sync(partial(prepare_files, settings, now=clock.now()))
+    async with open_store(settings.store, clock) as store:
+        await prepare_rows(store, settings)
+        async with (
+            open_engine(settings.engine) as engine,
+            open_logs(settings.logs, engine, clock) as logs,
+            open_discoverd(settings.discoverd, store, clock) as services,
+            open_router(settings.router, store, services) as router,
+            open_scheduler(settings.scheduler, store, engine, services, clock, drained=router.drained, tail=logs.tail),
+            open_receive(settings.build, store, engine, clock, tail=logs.tail) as receive,
+            open_controller(settings.controller, store, engine, logs, services, clock, git=receive.app) as controller,
+            open_front(
+                settings.router,
+                router,
+                doors={
+                    f"controller.{settings.domain}": controller.dial("controller"),
+                    f"git.{settings.domain}": controller.dial("git"),
+                },
+            ) as front,
+        ):
+            await logs.keep_only({app.id for app in await store.read(queries.apps)})
+            await _make_stack(receive.stack, say)
+            gc.freeze()  # what is loaded now stays: full collections need not look at it again
+            await ready(Ready(http_port=front.http_port, https_port=front.https_port))
+            await stop.wait()
+
+
+async def _make_stack(stack: Stack, say: Say) -> None:
+    """Make the images every push needs. Without them everything else still works, and a push tries again."""
+    try:
+        await stack.ensure(None, say)
+    except FlynnError as exc:
+        logger.warning("no stack images", extra={"error": str(exc)})
+        await say(f"warning: {exc}")

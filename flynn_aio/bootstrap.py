@@ -1,0 +1,147 @@
+"""First boot: directories, the cluster key, certificates, the domain, system apps.
+
+Every step looks first and does only what is missing, so a boot that was cut short is finished by
+the next one, and every later boot passes through here as well.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from .certificates import ensure_certificates, write_private
+from .errors import FlynnError, NotFound
+from .model import SYSTEM_META, App, AppID, Route, RouteType
+from .settings import Settings
+from .store import Store, Transaction, changes, key_hash, queries
+
+DIRECTORIES = ("keys", "run", "logs", "slugs", "volumes", "repos", "caches", "build")
+DOMAIN_VALUE = "default_domain"
+CLUSTER_KEY = "cluster"
+SYSTEM_APPS = {"controller": "controller", "gitreceive": "git", "router": "", "discoverd": ""}
+"""System apps people see in `flynn apps`, and the host below the domain that is theirs."""
+
+
+class BootError(FlynnError):
+    """The appliance cannot start here; the message says why and what to do. Nothing is running."""
+
+
+@contextmanager
+def claimed(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process alone.
+
+    The lock is the kernel's, so it ends with the process however that ends; the pid in the file
+    is for people and for `flynn-aio down`.
+
+    Raises:
+        BootError: another appliance runs on it, or it cannot be written.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock_file(data_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise BootError(
+            f"opening the data directory {data_dir}: {exc.strerror}; name another one with --data-dir"
+        ) from exc
+    with os.fdopen(descriptor, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BootError(
+                f"an appliance is already running on {data_dir} (pid {file.read().strip()}); "
+                "stop it with `flynn-aio down`, or name another directory with --data-dir"
+            ) from None
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def lock_file(data_dir: Path) -> Path:
+    return data_dir / "lock"
+
+
+def running_pid(data_dir: Path) -> int | None:
+    """Return the pid of the appliance that holds the data directory; ``None`` when none does."""
+    try:
+        with lock_file(data_dir).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = file.read().strip()
+                return int(text) if text.isdecimal() else None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def prepare_files(settings: Settings, *, now: datetime) -> None:
+    """Make the directories, the cluster key and the certificates that are missing. Blocks: key generation, fsync.
+
+    Raises:
+        BootError: the disk is full or not ours to write.
+    """
+    try:
+        settings.data_dir.chmod(0o711)  # uid 5000 passes through to its slug; everything below is closed
+        for name in DIRECTORIES:
+            (settings.data_dir / name).mkdir(exist_ok=True)
+            (settings.data_dir / name).chmod(0o711 if name in {"slugs", "caches", "build", "run"} else 0o700)
+        key = key_file(settings)
+        if not key.exists():
+            write_private(key, f"{secrets.token_hex(16)}\n".encode())
+        ensure_certificates(settings.data_dir / "keys", settings.domain, now=now)
+    except OSError as exc:
+        raise BootError(
+            f"preparing the data directory {settings.data_dir}: {exc.strerror}; "
+            "free some space or name another directory with --data-dir"
+        ) from exc
+
+
+def key_file(settings: Settings) -> Path:
+    return settings.data_dir / "keys" / "cluster.key"
+
+
+def cluster_key(settings: Settings) -> str:
+    """Return the cluster key, the operator's own copy; the database holds only its hash."""
+    return key_file(settings).read_text().strip()
+
+
+async def prepare_rows(store: Store, settings: Settings) -> None:
+    """Write the domain, the key's hash and the system apps that are missing.
+
+    Raises:
+        BootError: the database belongs to another domain.
+    """
+    key = key_hash(cluster_key(settings))
+    known = await store.read(lambda db: queries.cluster_value(db, DOMAIN_VALUE))
+    if known is not None and known != settings.domain:
+        raise BootError(
+            f"the cluster in {settings.data_dir} is {known}, not {settings.domain}; "
+            f"start it with --domain {known}, or name another directory with --data-dir"
+        )
+    complete = known and key in await store.read(queries.key_hashes)
+    if not complete:
+        await store.transact(lambda tx: _first_rows(tx, settings, key))
+
+
+def _first_rows(tx: Transaction, settings: Settings, key: bytes) -> None:
+    if key not in queries.key_hashes(tx.db):
+        name = CLUSTER_KEY if not queries.key_hashes(tx.db) else f"{CLUSTER_KEY}-{tx.new_id()[:8]}"
+        changes.add_key(tx, name, key)
+    for name, host in SYSTEM_APPS.items():
+        try:
+            queries.app(tx.db, name)
+        except NotFound:
+            app = changes.create_app(tx, App(name=name, meta={SYSTEM_META: "true"}), route_domain=None)
+            if host:
+                _own_route(tx, app.id, name, f"{host}.{settings.domain}")
+    changes.set_cluster_value(tx, DOMAIN_VALUE, settings.domain)
+
+
+def _own_route(tx: Transaction, app: AppID, service: str, domain: str) -> None:
+    """Reserve a host of ours: a user's route to it is then an ordinary duplicate."""
+    route = Route(type=RouteType.HTTP, service=service, leader=False, created_at=None, updated_at=None, domain=domain)
+    changes.create_route(tx, route, app)

@@ -1,0 +1,67 @@
+"""`flynn-aio down`: end the appliance, then everything it made that runs."""
+
+import os
+import signal
+import sys
+import time
+
+import trio
+
+from .bootstrap import BootError, claimed, running_pid
+from .errors import FlynnError
+from .settings import Settings
+
+MARGIN_S = 20.0
+"""Beyond the drain the settings allow: the store's last checkpoint, a slow disk."""
+
+
+def down(settings: Settings) -> int:
+    """Stop the appliance, its jobs, its network and its Podman service; return the exit code."""
+    from .engine import shut_down
+
+    if not settings.data_dir.exists():
+        print(f"nothing to stop: there is no {settings.data_dir}")
+        return 0
+    try:
+        _stop_process(settings)
+        with claimed(settings.data_dir):
+            removed = trio.run(shut_down, settings.engine)
+    except (BootError, FlynnError) as exc:
+        print(f"error: {exc.message}", file=sys.stderr)
+        return 1
+    for line in removed:
+        print(f"removed {line}")
+    print("stopped; `flynn-aio up` starts everything again")
+    return 0
+
+
+def _stop_process(settings: Settings) -> None:
+    pid = running_pid(settings.data_dir)
+    if pid is None:
+        return
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if running_pid(settings.data_dir) != pid:  # it ended meanwhile, and the number may be another's
+            return
+        print(f"stopping the appliance (pid {pid})")
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        patience = settings.router.drain_s + settings.controller.drain_s + MARGIN_S
+        if not _ends(process, patience):
+            print(f"it has not ended after {patience:.0f} s, so it is killed; nothing acknowledged is lost")
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            _ends(process, MARGIN_S)
+    finally:
+        os.close(process)
+
+
+def _ends(process: int, patience_s: float) -> bool:
+    """Wait for a process to end; a pidfd becomes readable then."""
+    import select
+
+    poller = select.poll()
+    poller.register(process, select.POLLIN)
+    deadline = time.monotonic() + patience_s
+    return bool(poller.poll(max(0, deadline - time.monotonic()) * 1000))
