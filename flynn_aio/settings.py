@@ -146,6 +146,7 @@ class ControllerSettings:
     slug_dir: Path
     max_body_bytes: int = 1 * MIB
     keep_alive_timeout_s: float = 60.0
+    write_timeout_s: float = 60.0
     event_keepalive_s: float = 30.0
     attach_start_timeout_s: float = 60.0
     drain_s: float = 2.0

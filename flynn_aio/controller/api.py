@@ -1,0 +1,231 @@
+"""The API as one ASGI application: find the handler, check the key, answer, say what failed.
+
+Only this module knows HTTP: the statuses of Flynn's error codes, the headers, and what a
+client may rely on – success is exactly 200, "not found" is a 404 that is *not* JSON (the
+stock client takes nothing else for it), an error is `{"code", "message", "detail"?, "retry"}`.
+
+Source: `controller-api.md` §1 and §2; Flynn `pkg/httphelper`, `controller/controller.go`.
+"""
+
+import base64
+import binascii
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs
+
+import trio
+from msgspec import UNSET, Struct, UnsetType
+
+from ..errors import FlynnError, NotFound, Unauthorized, Unavailable
+from ..model import encode
+from ..store import authenticate
+from .body import read_body
+from .connection import Message, Receive, Scope, Send
+from .request import EMPTY, JSON, Parts, Reply, Request
+from .routes import Auth, Endpoint, find
+
+logger = logging.getLogger(__name__)
+
+STATUSES = {
+    "syntax_error": 400,
+    "validation_error": 400,
+    "request_body_too_big": 400,
+    "unauthorized": 401,
+    "object_not_found": 404,
+    "object_exists": 409,
+    "conflict": 409,
+    "precondition_failed": 412,
+    "ratelimited": 429,
+    "unknown_error": 500,
+    "service_unavailable": 503,
+}
+
+MAX_QUERY_FIELDS = 100
+NO_SUCH_PAGE = Reply(b"404 page not found\n", "text/plain; charset=utf-8", 404)
+
+CORS = (
+    (b"access-control-allow-credentials", b"true"),
+    (b"access-control-allow-methods", b"GET,POST,PUT,PATCH,DELETE,HEAD"),
+    (b"access-control-allow-headers", b"Auth-Key,Authorization,Accept,Content-Type,If-Match,If-None-Match,X-GRPC-Web"),
+    (b"access-control-expose-headers", b"ETag,Content-Disposition"),
+    (b"access-control-max-age", b"3600"),
+)
+
+
+class ErrorBody(Struct, frozen=True, kw_only=True):
+    code: str
+    message: str
+    detail: Any | UnsetType = UNSET
+    retry: bool
+
+
+def error_reply(error: FlynnError) -> Reply:
+    """Return how a failure looks on the wire."""
+    status = STATUSES[error.code]
+    if isinstance(error, NotFound | Unauthorized):
+        return Reply(status=status)
+    body = ErrorBody(
+        code=error.code,
+        message=error.message,
+        detail=UNSET if error.detail is None else error.detail,
+        retry=error.retry,
+    )
+    return Reply(encode(body), JSON, status)
+
+
+BUG = Reply(
+    encode(ErrorBody(code="unknown_error", message="Something went wrong", retry=False)),
+    JSON,
+    STATUSES["unknown_error"],
+)
+"""What a client is told about a mistake of ours; the log has the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of a request: `target` is path and query as sent, `headers` are by lower-case name."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A request that may be served, as far as its head can tell."""
+
+    endpoint: Endpoint
+    params: Mapping[str, str]
+    query: Mapping[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Flowing:
+    """A `Stream` whose source has been entered."""
+
+    content_type: str
+    chunks: AsyncGenerator[bytes, None]
+
+
+def password_of(headers: Mapping[str, str]) -> str:
+    """Return the password of Basic credentials, whatever the user name; empty when there is none."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+class Api:
+    """Answers every request for `controller.D`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
+            return
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        head = Head(method=scope["method"], target=target.decode("latin-1"), headers=by_name(scope["headers"]))
+        async with AsyncExitStack() as open_source:
+            match await self._answer(head, receive, open_source):
+                case Reply() as reply:
+                    await send(_start(reply.status, headers_of(reply), head))
+                    await send({"type": "http.response.body", "body": reply.body})
+                case Flowing(content_type=content_type, chunks=chunks):
+                    await send(_start(200, [(b"content-type", content_type.encode())], head))
+                    await self._pump(chunks, receive, send)
+
+    async def admit(self, head: Head) -> Admitted | Reply:
+        """Find who serves a request and check its key, before anything of its body is read.
+
+        Raises:
+            Unauthorized: the key is missing or wrong.
+            Unavailable: the controller is draining.
+        """
+        if self._parts.leaving.is_set():
+            raise Unavailable("the controller is shutting down; try again when it is back")
+        if head.method == "OPTIONS":
+            return EMPTY
+        path, _, query_string = head.target.partition("?")
+        query = parse_qs(query_string, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        found = find(head.method, path)
+        await self._check_key(found[0].auth if found else Auth.KEY, head, query)
+        if found is None:
+            return NO_SUCH_PAGE
+        endpoint, params = found
+        return Admitted(endpoint=endpoint, params=params, query=query)
+
+    async def _check_key(self, rule: Auth, head: Head, query: Mapping[str, list[str]]) -> None:
+        if rule is Auth.NONE:
+            return
+        password = password_of(head.headers)
+        if rule is Auth.STREAM and not password:
+            password = query.get("key", [""])[0]
+        if rule is Auth.OPTIONAL and not password:
+            return
+        if not password or not await authenticate(self._parts.store, password):
+            raise Unauthorized("the key is missing or wrong")
+
+    async def _answer(self, head: Head, receive: Receive, open_source: AsyncExitStack) -> Reply | Flowing:
+        """Return the answer to one request. Whatever goes wrong is part of it."""
+        try:
+            admitted = await self.admit(head)
+            if isinstance(admitted, Reply):
+                return admitted
+            body = await read_body(receive, at_most=self._parts.settings.max_body_bytes)
+            request = Request(params=admitted.params, query=admitted.query, headers=head.headers, body=body)
+            answer = await admitted.endpoint.handler(self._parts, request)
+            if isinstance(answer, Reply):
+                return answer
+            chunks = await open_source.enter_async_context(answer.source)
+            return Flowing(answer.content_type, chunks)
+        except FlynnError as error:
+            return error_reply(error)
+        except Exception:
+            logger.exception("a request failed for a reason nobody expected", extra={"request": head.method})
+            return BUG
+
+    async def _pump(self, chunks: AsyncGenerator[bytes, None], receive: Receive, send: Send) -> None:
+        """Send a stream until it ends, the client goes, or the controller leaves; each ends it cleanly."""
+
+        async def end_with(event: Callable[[], Awaitable[object]], flow: trio.CancelScope) -> None:
+            await event()
+            flow.cancel()
+
+        async with aclosing(chunks), trio.open_nursery() as nursery:
+            nursery.start_soon(end_with, partial(_disconnected, receive), nursery.cancel_scope)
+            nursery.start_soon(end_with, self._parts.leaving.wait, nursery.cancel_scope)
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            nursery.cancel_scope.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass  # a body nobody asked for
+
+
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by lower-case name."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+
+
+def headers_of(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Return the headers that frame and describe a whole answer."""
+    length = (b"content-length", str(len(reply.body)).encode())
+    return [(b"content-type", reply.content_type.encode()), length] if reply.content_type else [length]
+
+
+def _start(status: int, headers: list[tuple[bytes, bytes]], head: Head) -> Message:
+    if origin := head.headers.get("origin"):
+        headers = [*headers, (b"access-control-allow-origin", origin.encode("latin-1")), *CORS]
+    return {"type": "http.response.start", "status": status, "headers": headers}

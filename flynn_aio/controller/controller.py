@@ -1,0 +1,137 @@
+"""The controller's doors: in-process connections to the API and to git, and how they end.
+
+The router asks for a connection by calling a dial and gets one end of a socket pair; the other
+end is served here. No port is opened.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Literal
+
+import trio
+from hypercorn.trio.worker_context import WorkerContext
+
+from ..clock import Clock
+from ..discoverd import Services
+from ..engine import Engine
+from ..logs import Logs
+from ..settings import ControllerSettings
+from ..store import Store
+from ..watch import Bell
+from . import attach
+from .api import Api
+from .connection import ASGIApp, AttachServer, Connection, hypercorn_config
+from .request import Parts, Status
+
+Door = Literal["controller", "git"]
+Dial = Callable[[], Awaitable[trio.SocketStream]]
+"""Return one end of a new connection that is served like one over TCP: HTTP/1.1, kept alive."""
+
+
+class Controller:
+    """The running controller; see `open_controller`."""
+
+    def __init__(self, parts: Parts, git: ASGIApp) -> None:
+        self._parts = parts
+        api = Api(parts)
+        self._doors: dict[Door, tuple[ASGIApp, AttachServer | None]] = {
+            "controller": (api, partial(attach.serve, api, parts)),
+            "git": (git, None),
+        }
+        self._config = hypercorn_config(parts.settings)
+        self._context = WorkerContext(None)
+        self._open: set[Connection] = set()
+        self._closed = Bell()
+
+    def dial(self, door: Door) -> Dial:
+        """Return how to connect to one of the doors.
+
+        The dial raises `ConnectionRefusedError` once the controller drains, as a closed port would.
+        """
+        return partial(self._connect, door)
+
+    async def _connect(self, door: Door) -> trio.SocketStream:
+        await trio.lowlevel.checkpoint()
+        if self._parts.leaving.is_set():
+            raise ConnectionRefusedError(f"the {door} door is closed: the controller is shutting down")
+        theirs, ours = trio.socket.socketpair()
+        self._parts.background.start_soon(self._serve, door, trio.SocketStream(ours))
+        return trio.SocketStream(theirs)
+
+    async def _serve(self, door: Door, stream: trio.SocketStream) -> None:
+        app, attaching = self._doors[door]
+        connection = Connection(
+            stream,
+            app,
+            attaching,
+            config=self._config,
+            context=self._context,
+            write_timeout_s=self._parts.settings.write_timeout_s,
+        )
+        self._open.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._open.discard(connection)
+            self._closed.ring()
+
+    async def drain(self) -> None:
+        """End streams and idle connections, and wait until every request has its answer."""
+        self._parts.leaving.set()
+        await self._context.terminated.set()
+        while self._open:
+            seen = self._closed.version
+            await self._closed.moved_past(seen)
+
+    def cut(self) -> None:
+        """End every connection at once."""
+        self._parts.leaving.set()
+        for connection in self._open:
+            connection.cut()
+
+
+async def _healthy() -> Status:
+    return Status()
+
+
+@asynccontextmanager
+async def open_controller(
+    settings: ControllerSettings,
+    store: Store,
+    engine: Engine,
+    logs: Logs,
+    services: Services,
+    clock: Clock,
+    *,
+    git: ASGIApp,
+    status: Callable[[], Awaitable[Status]] | None = None,
+) -> AsyncIterator[Controller]:
+    """Have the API and the git door while the block runs; leaving it drains them.
+
+    Args:
+        git: the application behind the git door, for host `git.D`.
+        status: asks how the appliance is; without it, it is well.
+
+    Cancellation: skips the drain. Attached jobs are killed, detached ones run on.
+    """
+    async with trio.open_nursery() as background:
+        parts = Parts(
+            settings=settings,
+            store=store,
+            engine=engine,
+            logs=logs,
+            services=services,
+            clock=clock,
+            status=status or _healthy,
+            background=background,
+            leaving=trio.Event(),
+        )
+        controller = Controller(parts, git)
+        try:
+            yield controller
+            with trio.move_on_after(settings.drain_s):
+                await controller.drain()
+        finally:
+            controller.cut()  # a send that is shielded from cancellation ends only with its socket
+            background.cancel_scope.cancel()

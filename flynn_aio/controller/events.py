@@ -1,0 +1,87 @@
+"""Events: one, a list of them, or a stream.
+
+Which of the two `GET /events` is, the `Accept` header says: exactly `application/json` is a
+list, anything else a stream.
+
+Source: `controller-api.md` §6; Flynn `controller/events.go`.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+from ..errors import NotFound, ValidationError
+from ..model import EventID, encode
+from ..store import EventFilter, Overflow, Subscription, queries
+from . import sse
+from .request import EVENT_STREAM, JSON, Parts, Reply, Request, Stream, reply
+
+CONTENT_TYPE = f"{EVENT_STREAM}; charset=utf-8"
+MAX_ID = 2**63 - 1
+
+
+async def get(parts: Parts, request: Request) -> Reply:
+    text = request.params["event"]
+    if not text.isdecimal() or int(text) > MAX_ID:
+        raise NotFound(f"event {text!r} does not exist: its id is not a number")
+    return reply(await parts.store.read(lambda db: queries.event(db, int(text))))
+
+
+async def get_many(parts: Parts, request: Request) -> Reply | Stream:
+    wanted = await _filter(parts, request)
+    count = _number(request.first("count"), "count")
+    if count is not None and count <= 0:
+        count = None  # as in Flynn: no limit
+    if request.accept == JSON:
+        before = _number(request.first("before_id"), "before_id")
+        since = _number(request.first("since_id"), "since_id")
+        return reply(
+            await parts.store.read(
+                lambda db: queries.events(db, wanted, before=_event(before), since=_event(since), count=count)
+            )
+        )
+    last_id = _number(request.headers.get("last-event-id", ""), "Last-Event-Id")
+    since = last_id if last_id is not None and last_id > 0 else None
+    past = request.first("past") == "true"
+    return Stream(CONTENT_TYPE, _follow(parts, wanted, _event(since), past, count))
+
+
+async def _filter(parts: Parts, request: Request) -> EventFilter:
+    """Read what is asked for. The app is looked up now: the stream goes on when it is deleted."""
+    app = request.first("app_id")
+    return EventFilter(
+        app=(await parts.store.read(lambda db: queries.app(db, app))).id if app else None,
+        object_types=frozenset(kind for kind in request.first("object_types").split(",") if kind),
+        object_id=request.first("object_id") or None,
+    )
+
+
+def _number(text: str, name: str) -> int | None:
+    if not text:
+        return None
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()) or int(digits) > MAX_ID:
+        raise ValidationError("is invalid", field=name)
+    return int(text)
+
+
+def _event(number: int | None) -> EventID | None:
+    return None if number is None else EventID(number)
+
+
+@asynccontextmanager
+async def _follow(
+    parts: Parts, wanted: EventFilter, since: EventID | None, past: bool, count: int | None
+) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+    async with parts.store.subscribe(wanted, since=since, past=past, count=count) as subscription:
+        yield _frames(subscription, parts.settings.event_keepalive_s)
+
+
+async def _frames(subscription: Subscription, idle_s: float) -> AsyncGenerator[bytes, None]:
+    async def receive() -> bytes:
+        return sse.frame(encode(await subscription.receive()))
+
+    try:
+        async for chunk in sse.with_keepalive(receive, idle_s=idle_s):
+            yield chunk
+    except Overflow as overflow:
+        yield sse.error_frame(overflow.message)

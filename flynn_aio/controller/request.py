@@ -1,0 +1,135 @@
+"""What a handler is given and what it answers with.
+
+A handler is a plain async function of the `Parts` it may use and the `Request` it serves. It
+knows nothing of ASGI, sockets or statuses: it returns a `Reply` or a `Stream`, or raises a
+`FlynnError`.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import trio
+from msgspec import UNSET, Struct, UnsetType
+
+from ..clock import Clock
+from ..discoverd import Services
+from ..engine import Engine
+from ..errors import NotFound
+from ..logs import Logs
+from ..model import as_uuid, encode
+from ..settings import ControllerSettings
+from ..store import Store
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """How the appliance is, as `/.well-known/status` shows it.
+
+    Attributes:
+        status: ``healthy`` or ``unhealthy``.
+        detail: anything that helps a person or a program to see why.
+        version: Flynn's clients take a text that does not begin with ``v`` for the newest.
+    """
+
+    status: str = "healthy"
+    detail: dict[str, object] | UnsetType = UNSET
+    version: str = "dev"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of the appliance the API speaks for.
+
+    Attributes:
+        status: asks how the appliance is.
+        background: for work that outlives its request and ends with the controller.
+        leaving: set when the controller drains; streams end then.
+    """
+
+    settings: ControllerSettings
+    store: Store
+    engine: Engine
+    logs: Logs
+    services: Services
+    clock: Clock
+    status: Callable[[], Awaitable[Status]]
+    background: trio.Nursery
+    leaving: trio.Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, authenticated, with its whole body.
+
+    Attributes:
+        params: what stood in the path where the route has a ``:name``.
+        query: every value of every query parameter, in order.
+        headers: by lower-case name; the last one wins.
+    """
+
+    params: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, list[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def app(self) -> str:
+        """The app in the path: its id or its name."""
+        return self.params["app"]
+
+    def uuid(self, name: str) -> str:
+        """Return an id of the path.
+
+        Raises:
+            NotFound: it is no UUID, so nothing can have it.
+        """
+        if (found := as_uuid(self.params[name])) is None:
+            raise NotFound(f"{name} {self.params[name]!r} does not exist: its id is not a UUID")
+        return found
+
+    def first(self, name: str) -> str:
+        """Return the first value of a query parameter; empty when it is absent."""
+        return self.query.get(name, [""])[0]
+
+    def last(self, name: str) -> str | None:
+        """Return the last value of a query parameter; ``None`` when it is absent."""
+        return self.query[name][-1] if name in self.query else None
+
+    @property
+    def accept(self) -> str:
+        return self.headers.get("accept", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. Without a `content_type` there is no body."""
+
+    body: bytes = b""
+    content_type: str = ""
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer without an end in sight.
+
+    Attributes:
+        source: entered before the first byte of the answer is sent, so whatever happens once
+            the client sees the head is in the stream. It yields the pieces of the body.
+    """
+
+    content_type: str
+    source: AbstractAsyncContextManager[AsyncGenerator[bytes]]
+
+
+Handler = Callable[[Parts, Request], Awaitable[Reply | Stream]]
+
+EMPTY = Reply()
+
+
+def reply(value: object) -> Reply:
+    """Answer with the JSON of a noun, or of a list of them."""
+    return Reply(encode(value), JSON)

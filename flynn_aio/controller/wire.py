@@ -1,0 +1,341 @@
+"""What clients send -> the nouns: checking, and saying which field is wrong. Pure.
+
+Each request has a struct of its own, with only what a client may say: unknown keys are
+dropped, and so is what the server owns (`created_at`, `parent_ref`, …). What needs the
+database to be checked is checked by the change that writes it.
+
+Source: `controller-api.md` §4.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct, field
+
+from ..errors import ValidationError
+from ..model import (
+    APP_NAME_MAX,
+    IMAGE_SCHEME,
+    SLUG_SCHEME,
+    App,
+    AppID,
+    Artifact,
+    ArtifactID,
+    Certificate,
+    NewJob,
+    PortService,
+    ProcessType,
+    Release,
+    ReleaseID,
+    Route,
+    RouteType,
+    Strategy,
+    VolumeReq,
+    as_uuid,
+    convert,
+    is_app_name,
+    plain,
+)
+
+T = TypeVar("T")
+
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+MAX_PROCESSES = 10_000
+"""Of one type. A machine holds far fewer; a slip of the finger asks for far more."""
+MAX_PORT = 65535
+
+_BLANK = re.compile(r"[\s\x00-\x1f]")
+_APP_NAME_PATTERN = r"^[a-z\d]+(-[a-z\d]+)*$"
+_JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+# Apps
+
+
+class AppRequest(Struct, frozen=True, kw_only=True):
+    id: str = ""
+    name: str = ""
+    meta: dict[str, str] = field(default_factory=dict)
+    strategy: str = ""
+    deploy_timeout: int = 0
+
+
+def new_app(sent: AppRequest) -> App:
+    if sent.id and as_uuid(sent.id) is None:
+        raise ValidationError("must be a UUID", field="id")
+    if len(sent.name) > APP_NAME_MAX:
+        raise ValidationError(f"String length must be shorter than {APP_NAME_MAX} characters.", field="name")
+    if sent.name and not is_app_name(sent.name):
+        raise ValidationError(f'String must match the pattern: "{_APP_NAME_PATTERN}".', field="name")
+    return App(
+        id=AppID(as_uuid(sent.id) or ""),
+        name=sent.name,
+        meta=sent.meta,
+        strategy=_strategy(sent.strategy) if sent.strategy else None,
+        deploy_timeout=_deploy_timeout(sent.deploy_timeout) if sent.deploy_timeout else 0,
+    )
+
+
+class AppUpdate(Struct, frozen=True, kw_only=True):
+    """What an update changes; ``None`` leaves it as it is."""
+
+    meta: dict[str, str] | None = None
+    strategy: Strategy | None = None
+    deploy_timeout: int | None = None
+
+
+_APP_KEYS = frozenset(
+    {"id", "name", "protected", "meta", "strategy", "release", "deploy_timeout", "created_at", "updated_at"}
+)
+
+
+def app_update(sent: Mapping[str, object]) -> AppUpdate:
+    """Check an update key by key. Most of an app may be sent, and is ignored; an unknown key may not."""
+    for key in sent:
+        if key not in _APP_KEYS:
+            raise ValidationError(f'Additional properties aren\'t allowed, found "{key}" as one of its keys')
+    meta, strategy, timeout = sent.get("meta"), sent.get("strategy"), sent.get("deploy_timeout")
+    return AppUpdate(
+        meta=None if meta is None else {k: _of(str, v, "meta") for k, v in _of(dict, meta, "meta").items()},
+        strategy=None if strategy is None else _strategy(_of(str, strategy, "strategy")),
+        deploy_timeout=None if timeout is None else _deploy_timeout(_of(int, timeout, "deploy_timeout")),
+    )
+
+
+def _of(wanted: type[T], value: object, name: str) -> T:
+    if type(value) is not wanted:
+        got = _JSON_TYPES.get(type(value), "null")
+        raise ValidationError(f"Value must be one of these types: [{_JSON_TYPES[wanted]}]. Got {got}", field=name)
+    return value
+
+
+def _strategy(text: str) -> Strategy:
+    return Strategy(one_of(text, Strategy, field="strategy"))
+
+
+def _deploy_timeout(seconds: int) -> int:
+    if not 1 <= seconds <= INT32_MAX:
+        raise ValidationError("must be a number of seconds, at least 1", field="deploy_timeout")
+    return seconds
+
+
+def one_of(value: str, allowed: Iterable[str], *, field: str) -> str:
+    """Return a value if it is allowed."""
+    known = list(allowed)
+    if value not in known:
+        text = " ".join(known)
+        raise ValidationError(f"Enum error. The data must be equal to one of these values [{text}].", field=field)
+    return value
+
+
+# Artifacts and releases
+
+
+class ArtifactRequest(Struct, frozen=True, kw_only=True):
+    id: str = ""
+    type: str = ""
+    uri: str = ""
+    meta: dict[str, str] = field(default_factory=dict)
+    manifest: dict[str, Any] | None = None
+    hashes: dict[str, str] = field(default_factory=dict)
+    size: int = 0
+    layer_url_template: str = ""
+
+
+def new_artifact(sent: ArtifactRequest) -> Artifact:
+    """Check an artifact. Whether its image or slug exists is another question.
+
+    Raises:
+        ValidationError: it cannot be one, or it is of a kind that only existed before images.
+    """
+    one_of(sent.type, ("docker", "file", "flynn"), field="type")
+    parsed = _uri(sent.uri)
+    if sent.type != "flynn":
+        raise ValidationError(
+            f"{sent.type} artifacts are not supported any more: push the image with `flynn docker push`", field="type"
+        )
+    if not 0 <= sent.size <= INT64_MAX:
+        raise ValidationError("must be greater than zero", field="size")
+    if sent.manifest is None and f"{parsed.scheme}:" not in (IMAGE_SCHEME, SLUG_SCHEME):
+        if sent.size == 0:
+            raise ValidationError("must be greater than zero", field="size")
+        raise ValidationError(f"manifest failed to download from {sent.uri}: send it as `manifest`")
+    return Artifact(
+        id=ArtifactID(sent.id),
+        type=sent.type,
+        uri=sent.uri,
+        meta=sent.meta,
+        manifest=sent.manifest,
+        hashes=sent.hashes,
+        size=sent.size,
+        layer_url_template=sent.layer_url_template,
+    )
+
+
+def _uri(text: str) -> SplitResult:
+    try:
+        parsed = urlsplit(text)
+    except ValueError:
+        parsed = SplitResult("", "", "", "", "")
+    if not parsed.scheme or _BLANK.search(text):
+        raise ValidationError("Value must be a valid URI, according to RFC3986.", field="uri")
+    return parsed
+
+
+class PortRequest(Struct, frozen=True, kw_only=True):
+    port: int = 0
+    proto: str = "tcp"
+    service: PortService | None = None
+
+
+class ProcessRequest(Struct, frozen=True, kw_only=True):
+    """A process type as sent: `ProcessType` without what a client may leave out, and with what it once said."""
+
+    args: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+    ports: list[PortRequest] = field(default_factory=list)
+    volumes: list[VolumeReq] = field(default_factory=list)
+    cmd: list[str] = field(default_factory=list)
+    entrypoint: list[str] = field(default_factory=list)
+    data: bool = False
+
+
+class ReleaseRequest(Struct, frozen=True, kw_only=True):
+    id: str = ""
+    app_id: str = ""
+    artifacts: list[str] = field(default_factory=list)
+    artifact: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def new_release(sent: ReleaseRequest) -> Release:
+    """Check a release and bring its process types up to date."""
+    app_id = as_uuid(sent.app_id)
+    if app_id is None:
+        raise ValidationError("must be the UUID of an app", field="app_id")
+    return Release(
+        id=ReleaseID(sent.id),
+        app_id=AppID(app_id),
+        artifacts=[ArtifactID(one) for one in sent.artifacts],
+        artifact=ArtifactID(sent.artifact) if sent.artifact else None,
+        env=sent.env,
+        meta=sent.meta,
+        processes={name: _process(name, process) for name, process in sent.processes.items()},
+    )
+
+
+def _process(name: str, sent: Mapping[str, Any]) -> ProcessType:
+    """Read a process type; `cmd`, `entrypoint` and `data` become what they mean today.
+
+    Source: Flynn `controller/data/release.go`, `Add`.
+    """
+    if not name:
+        raise ValidationError("must not have a process type without a name", field="processes")
+    old = convert(sent, ProcessRequest)
+    for port in old.ports:
+        if not 0 <= port.port <= MAX_PORT or port.proto not in ("", "tcp", "udp"):
+            raise ValidationError(f"must be 0 to {MAX_PORT}, tcp or udp", field=f"processes.{name}.ports")
+    args = (old.entrypoint or old.args) + old.cmd
+    volumes = old.volumes or ([VolumeReq(path="/data")] if old.data else [])
+    known = {
+        **sent,
+        "args": args,
+        "volumes": plain(volumes),
+        "ports": [{"port": 0, "proto": "tcp"} | port for port in sent.get("ports", [])],
+    }
+    return convert(known, ProcessType)
+
+
+# Formations
+
+
+class FormationRequest(Struct, frozen=True, kw_only=True):
+    """The body of a formation. Without `processes` every type goes to 0."""
+
+    processes: dict[str, int] | None = None
+    tags: dict[str, dict[str, str]] | None = None
+
+
+class ScaleRequestBody(Struct, frozen=True, kw_only=True):
+    """The body of a scale request: a wish while `state` is pending, else what became of request `id`."""
+
+    id: str = ""
+    state: str = ""
+    new_processes: dict[str, int] | None = None
+    new_tags: dict[str, dict[str, str]] | None = None
+
+
+def check_counts(processes: Mapping[str, int] | None, *, field: str) -> None:
+    for name, count in (processes or {}).items():
+        if not 0 <= count <= MAX_PROCESSES:
+            raise ValidationError(f"must be 0 to {MAX_PROCESSES}", field=f"{field}.{name}")
+
+
+# Jobs
+
+
+def new_job(sent: NewJob) -> NewJob:
+    """Check a one-off job. What its release and image allow is another question."""
+    if not sent.release:
+        raise ValidationError('Required error. The data must be an object with "release" as one of its keys')
+    for name, size in (("tty_columns", sent.tty_columns), ("tty_lines", sent.tty_lines)):
+        if not 0 <= size <= MAX_PORT:
+            raise ValidationError("must be 0 to 65535", field=name)
+    if any(not key or "=" in key for key in sent.env or {}):
+        raise ValidationError("must not have an empty name or one with `=`", field="env")
+    return sent
+
+
+class ReleaseRef(Struct, frozen=True, kw_only=True):
+    """A body that only names a release."""
+
+    id: str = ""
+
+
+# Routes
+
+
+class CertificateRequest(Struct, frozen=True, kw_only=True):
+    cert: str = ""
+    key: str = ""
+
+
+class RouteRequest(Struct, frozen=True, kw_only=True):
+    type: str = ""
+    service: str = ""
+    port: int = 0
+    leader: bool = False
+    domain: str = ""
+    path: str = ""
+    sticky: bool = False
+    certificate: CertificateRequest | None = None
+    tls_cert: str = ""
+    tls_key: str = ""
+    drain_backends: bool = False
+    disable_keep_alives: bool = False
+
+
+def new_route(sent: RouteRequest) -> Route:
+    """Check the form of a route. Its id, owner and times are for the store to say."""
+    sent_certificate = sent.certificate or CertificateRequest(cert=sent.tls_cert, key=sent.tls_key)
+    return Route(
+        type=RouteType(one_of(sent.type, RouteType, field="type")),
+        service=sent.service,
+        port=sent.port,
+        leader=sent.leader,
+        created_at=None,
+        updated_at=None,
+        domain=sent.domain,
+        path=sent.path,
+        sticky=sent.sticky,
+        certificate=Certificate(cert=sent_certificate.cert.strip(), key=sent_certificate.key.strip())
+        if sent_certificate.cert or sent_certificate.key
+        else None,
+        drain_backends=sent.drain_backends,
+        disable_keep_alives=sent.disable_keep_alives,
+    )
