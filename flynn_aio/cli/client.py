@@ -1,0 +1,236 @@
+"""Speaking the controller's API: requests, and the errors as a person reads them.
+
+One idle connection is kept and used again; a second one exists only while a stream is open beside it.
+
+Source: `controller-api.md` §1 and §2; Flynn `pkg/httpclient`, `controller/client/v1`.
+"""
+
+import http.client
+import json
+import select
+import socket
+import ssl
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from .failure import Failure, NotFound
+from .rc import Cluster
+from .wire import Connection, Door, reason
+
+RETRY_FOR_S = 10.0
+RETRY_PAUSE_S = 0.1
+_REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
+
+
+class Refused(Failure):
+    """The controller understood, and says no: ``code: message``."""
+
+    def __init__(self, code: str, message: str, *, retry: bool = False) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.retry = retry
+
+
+class Unreachable(Failure):
+    """The request did not get through, or came back as something that is not the controller's."""
+
+
+class Answer:
+    """A response whose body is still on the wire."""
+
+    def __init__(self, connection: Connection, response: http.client.HTTPResponse) -> None:
+        self.connection = connection
+        self._response = response
+
+    def read(self) -> bytes:
+        """Return the whole body."""
+        try:
+            return self._response.read()
+        except (OSError, http.client.HTTPException) as exc:
+            raise Unreachable(reason(exc)) from exc
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the body line by line, without newlines, as they come.
+
+        Raises:
+            TimeoutError: a timeout was set on the connection's `wire`; the answer is of no more use.
+            Unreachable: the connection broke.
+        """
+        unfinished = b""
+        while True:
+            try:
+                data = self._response.read1(65536)
+            except TimeoutError:
+                raise
+            except (OSError, http.client.HTTPException) as exc:
+                raise Unreachable(reason(exc)) from exc
+            if not data:
+                break
+            *complete, unfinished = (unfinished + data).split(b"\n")
+            yield from complete
+        if unfinished:
+            yield unfinished
+
+    def take_over(self) -> tuple[socket.socket, bytes]:
+        """Return the socket of an upgraded connection, not blocking any more, and what has come on it already."""
+        wire = self.connection.wire
+        wire.setblocking(False)
+        try:
+            return wire, self._response.fp.read1(65536) or b""
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return wire, b""
+
+    def close(self) -> None:
+        self._response.close()
+        self.connection.close()
+
+
+class Client:
+    """The controller of one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._base = cluster.controller_url.rstrip("/")
+        self._door = Door(cluster.controller_url, _pin(cluster.tls_pin))
+        self._headers = {
+            "Host": self._door.authority,
+            "Content-Type": "application/json",
+            "Authorization": "Basic " + b64encode(f":{cluster.key}".encode()).decode(),
+        }
+        self._idle: Connection | None = None
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        return self._send("GET", path, query=query)
+
+    def post(self, path: str, body: object) -> Any:
+        return self._send("POST", path, body)
+
+    def put(self, path: str, body: object) -> Any:
+        return self._send("PUT", path, body)
+
+    def delete(self, path: str) -> Any:
+        return self._send("DELETE", path)
+
+    def text(self, path: str) -> bytes:
+        """Return a body that is not JSON."""
+        answer = self.open("GET", path, accept="*/*")
+        body = answer.read()
+        self._keep(answer.connection)
+        return body
+
+    def _send(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
+        answer = self.open(method, path, body, query=query)
+        data = answer.read()
+        self._keep(answer.connection)
+        if not data:
+            return None
+        try:
+            return json.loads(data)
+        except ValueError as exc:
+            raise Unreachable(f'{method} "{self._base}{path}": the response is not JSON') from exc
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        accept: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        upgrade: bool = False,
+    ) -> Answer:
+        """Send a request and return its successful answer.
+
+        A failure that calls itself transient is tried again for `RETRY_FOR_S`.
+
+        Args:
+            path: starts with ``/``; ids in it went through `part`.
+            upgrade: 101 is the success, not 200, and the connection is nobody else's afterwards.
+
+        Raises:
+            NotFound: 404 without an error object.
+            Refused: the controller's own error.
+            Unreachable: anything else.
+        """
+        target = path + ("?" + urlencode(query) if query else "")
+        sent = {**self._headers, "Accept": accept, **(headers or {})}
+        payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        give_up_at = time.monotonic() + RETRY_FOR_S
+        while True:
+            answer, response = self._exchange(method, target, payload, sent, fresh=upgrade)
+            if response.status == (101 if upgrade else 200):
+                return answer
+            failure = self._failure(method, target, answer, response, upgrade=upgrade)
+            if not (isinstance(failure, Refused) and failure.retry) or time.monotonic() >= give_up_at:
+                raise failure
+            time.sleep(RETRY_PAUSE_S)
+
+    def _exchange(
+        self, method: str, target: str, payload: bytes | None, headers: Mapping[str, str], *, fresh: bool
+    ) -> tuple[Answer, http.client.HTTPResponse]:
+        while True:
+            connection = Connection(self._door) if fresh else self._take()
+            try:
+                connection.request(method, target, payload, dict(headers))
+                response = connection.getresponse()
+            except (OSError, http.client.HTTPException) as exc:
+                connection.close()
+                if connection.used and method in _REPEATABLE:
+                    continue  # the server closed it while it was idle; the next one is new
+                raise Unreachable(
+                    f'{method.capitalize()} "{self._base}{target}": {self._dialled(exc)}{reason(exc)}'
+                ) from exc
+            return Answer(connection, response), response
+
+    def _dialled(self, exc: Exception) -> str:
+        refused = isinstance(exc, ConnectionRefusedError | socket.gaierror)
+        return f"dial tcp {self._door.host}:{self._door.port}: " if refused else ""
+
+    def _failure(
+        self, method: str, target: str, answer: Answer, response: http.client.HTTPResponse, *, upgrade: bool
+    ) -> Failure:
+        data = answer.read()
+        self._keep(answer.connection)
+        if "application/json" in response.headers.get("Content-Type", ""):
+            try:
+                error = json.loads(data)
+                return Refused(str(error["code"]), str(error["message"]), retry=error.get("retry") is True)
+            except (ValueError, LookupError, TypeError, AttributeError):
+                pass  # a proxy's idea of JSON: the status says enough
+        if response.status == 404 and not upgrade:
+            return NotFound()
+        raw = "" if upgrade else "raw req: "
+        return Unreachable(f'{method} "{self._base}{target}": httpclient: {raw}unexpected status {response.status}')
+
+    def _take(self) -> Connection:
+        connection, self._idle = self._idle, None
+        if connection is not None:
+            readable, _, _ = select.select([connection.wire], [], [], 0)
+            if not readable:  # else the server closed it, or said something nobody asked for
+                return connection
+            connection.close()
+        return Connection(self._door)
+
+    def _keep(self, connection: Connection) -> None:
+        if connection.sock is None or self._idle is not None:
+            connection.close()
+        else:
+            connection.used = True
+            self._idle = connection
+
+
+def part(text: str) -> str:
+    """Return an id or name as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _pin(text: str) -> bytes | None:
+    if not text:
+        return None
+    try:
+        return b64decode(text, validate=True)
+    except ValueError as exc:
+        raise Failure(f"error decoding tls pin: {exc}") from exc

@@ -1,0 +1,119 @@
+"""The commands of `flynn`: their order, their one line in the list, and where each one is.
+
+Every command is a function `(args, session)` whose docstring is its help text and, through `usage`, its grammar.
+Its module is imported when it is called and not before: most of a command's time is spent importing.
+
+Source: `cli.md` §1 and §6; Flynn `cli/main.go`.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .failure import Failure
+from .session import Session
+from .usage import Args
+
+Run = Callable[[Args, Session], int | None]
+
+
+class Command(NamedTuple):
+    """A command and where its function is.
+
+    Attributes:
+        place: ``module:function`` in this package; empty for what Flynn has and we do not have yet.
+        summary: its line in the list; empty when it is not listed.
+        options_first: whether what follows the first argument is somebody else's.
+    """
+
+    place: str
+    summary: str
+    options_first: bool = False
+
+
+COMMANDS = {  # in the order in which `flynn help` lists them
+    "help": Command("about:help_", "show usage for a specific command"),
+    "cluster": Command("clusters:cluster", "manage clusters"),
+    "create": Command("apps:create", "create an app"),
+    "delete": Command("apps:delete", "delete an app"),
+    "apps": Command("apps:apps", "list apps"),
+    "info": Command("apps:info", "show app information"),
+    "ps": Command("jobs:ps", "list jobs"),
+    "kill": Command("jobs:kill", "kill jobs"),
+    "log": Command("log:log", "get app log"),
+    "scale": Command("scale:scale", "change formation"),
+    "run": Command("run:run", "run a job", options_first=True),
+    "env": Command("env:env", "manage env variables"),
+    "limit": Command("limit:limit", "manage resource limits"),
+    "meta": Command("meta:meta", "manage app metadata"),
+    "route": Command("route:route", "manage routes"),
+    "pg": Command("", ""),
+    "mysql": Command("", ""),
+    "mongodb": Command("", ""),
+    "redis": Command("", ""),
+    "provider": Command("", ""),
+    "docker": Command("", ""),
+    "remote": Command("apps:remote", "manage git remotes"),
+    "resource": Command("", ""),
+    "release": Command("release:release", "manage app releases"),
+    "deployment": Command("deployment:deployment", "list deployments"),
+    "volume": Command("", ""),
+    "export": Command("", ""),
+    "import": Command("", ""),
+    "version": Command("about:version", "show flynn version"),
+    "git-credentials": Command("clusters:git_credentials", ""),
+    "install": Command("", ""),
+    "login": Command("", ""),
+    "update": Command("", ""),
+}
+
+_HEAD = """\
+usage: flynn [-a <app>] [-c <cluster>] <command> [<args>...]
+
+Options:
+\t-a <app>      app to act on (default: the app of this git repository)
+\t-c <cluster>  cluster to talk to (default: that of the app, else the default one)
+\t-h, --help    show this text
+\t--version     show the version
+
+Commands:
+"""
+
+
+def help_text() -> str:
+    """Return what `flynn help` prints."""
+    listed = [f"\t{name:<12}{command.summary}\n" for name, command in COMMANDS.items() if command.summary]
+    return _HEAD + "".join(listed) + "\nSee 'flynn help <command>' for more information on a specific command."
+
+
+def command_help(command: Command) -> str:
+    """Return the help text of a command: its function's docstring as it would be without the source around it.
+
+    The indentation is gone, and a usage line is one line again, however long.
+    """
+    text = "\n".join(line.removeprefix("    ") for line in (function(command).__doc__ or "").strip().splitlines())
+    lines, blank, rest = text.partition("\n\n")
+    return re.sub(r"\n +(?=[<[])", " ", lines) + blank + rest
+
+
+def find(name: str) -> Command:
+    """Return the command of that name.
+
+    Raises:
+        Failure: there is none, or not yet.
+    """
+    command = COMMANDS.get(name)
+    if command is None:
+        raise Failure(f"{name} is not a flynn command. See 'flynn help'")
+    if not command.place:
+        raise Failure(f"'flynn {name}' is not available yet. See 'flynn help' for what is")
+    return command
+
+
+def function(command: Command) -> Run:
+    """Return the function of a command, importing its module."""
+    from importlib import import_module
+
+    module, _, name = command.place.partition(":")
+    found: Run = getattr(import_module(f".{module}", __package__), name)
+    return found

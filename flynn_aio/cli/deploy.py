@@ -1,0 +1,56 @@
+"""Releases made by commands, and waiting until they run.
+
+Source: `controller-api.md` §12 (`deploy`, `setEnv`); Flynn `controller/client/v1`, `DeployAppRelease`.
+"""
+
+from typing import Any
+
+from .client import Client, part
+from .events import Events
+from .failure import Failure, NotFound
+
+
+def current_release(client: Client, app: str) -> dict[str, Any] | None:
+    """Return the app's current release; ``None`` before the first."""
+    try:
+        release: dict[str, Any] = client.get(f"/apps/{part(app)}/release")
+    except NotFound:
+        return None
+    return release
+
+
+def release_and_deploy(client: Client, app: str, release: dict[str, Any]) -> str:
+    """Make a new release of what `release` says, deploy it, and return its id once it runs.
+
+    Raises:
+        Failure: refused, or the deployment failed: the app is on its old release again.
+    """
+    body = {key: value for key, value in release.items() if key != "id"}
+    created: dict[str, Any] = client.post("/releases", {**body, "app_id": app})
+    release_id: str = created["id"]
+    deploy(client, app, release_id)
+    return release_id
+
+
+def deploy(client: Client, app: str, release_id: str) -> None:
+    """Deploy a release and wait for the end, however long that takes.
+
+    Raises:
+        Failure: the deployment failed; the text says why.
+    """
+    deployment: dict[str, Any] = client.post(f"/apps/{part(app)}/deploy", {"id": release_id})
+    if deployment.get("finished_at"):
+        return  # nothing was running, so nothing had to move
+    query = {
+        "app_id": deployment["app"],
+        "object_id": deployment["id"],
+        "object_types": "deployment",
+        "past": "true",
+    }
+    with Events(client, query) as events:
+        for event in events.until():
+            data = event.get("data") or {}
+            if data.get("status") == "complete":
+                return
+            if data.get("status") == "failed":
+                raise Failure(data.get("error") or f"deployment {deployment['id']} failed")

@@ -1,0 +1,116 @@
+"""`flynn deployment`: how an app got from release to release, and how fast it may.
+
+Source: `cli.md` §5.3; Flynn `cli/deployment.go`. `deployment show` is our own.
+"""
+
+from datetime import UTC, datetime
+
+from .client import Client, part
+from .failure import Failure
+from .render import absolute, ago, quoted, table
+from .session import Session
+from .talk import show, show_raw
+from .usage import Args
+
+_BATCH_SIZE = "flynn-deploy-batch-size"
+
+
+def deployment(args: Args, session: Session) -> None:
+    """usage: flynn deployment
+           flynn deployment show <id>
+           flynn deployment timeout [<timeout>]
+           flynn deployment batch-size [<size>]
+
+    List the app's deployments, or show and change how it is deployed.
+
+    Commands:
+        show        shows one deployment, and why it failed
+        timeout     shows or sets how many seconds each step may take
+        batch-size  shows or sets how many jobs the in-batches strategy starts at a time
+
+    Example:
+
+        $ flynn deployment
+        ID                                    STATUS    CREATED         FINISHED
+        39f8b98b-2aed-40a5-9423-ae174b3fb7a9  complete  16 seconds ago  14 seconds ago
+    """
+    match args.words:
+        case ("show",):
+            _show(args.text("<id>"), session.client)
+        case ("timeout",):
+            _timeout(args.text("<timeout>"), session)
+        case ("batch-size",):
+            _batch_size(args.text("<size>"), session)
+        case _:
+            _list(session)
+
+
+def _list(session: Session) -> None:
+    now = datetime.now(UTC)
+    client = session.client
+    show_raw(
+        table(
+            [
+                ("ID", "STATUS", "CREATED", "FINISHED"),
+                *(
+                    (
+                        each["id"],
+                        each.get("status", ""),
+                        ago(each.get("created_at"), now),
+                        ago(each.get("finished_at"), now),
+                    )
+                    for each in client.get(f"/apps/{part(session.app)}/deployments")
+                ),
+            ]
+        )
+    )
+
+
+def _show(deployment_id: str, client: Client) -> None:
+    found = client.get(f"/deployments/{part(deployment_id)}")
+    counts = sorted((found.get("processes") or {}).items())
+    rows = [
+        ("ID:", found["id"]),
+        ("Status:", found.get("status", "")),
+        ("Strategy:", found.get("strategy", "")),
+        ("Old Release:", found.get("old_release", "")),
+        ("New Release:", found.get("new_release", "")),
+        ("Processes:", " ".join(f"{kind}={count}" for kind, count in counts)),
+        ("Timeout:", f"{found.get('deploy_timeout', 0)}s"),
+        ("Created At:", absolute(found.get("created_at"))),
+        ("Finished At:", absolute(found.get("finished_at"))),
+    ]
+    if found.get("status") == "failed":
+        rows.append(("Error:", _why_it_failed(found["id"], client)))
+    show_raw(table(rows))
+
+
+def _why_it_failed(deployment_id: str, client: Client) -> str:
+    query = {"object_types": "deployment", "object_id": deployment_id}
+    errors = ((event.get("data") or {}).get("error") for event in client.get("/events", query))
+    return next((error for error in errors if error), "")
+
+
+def _timeout(wanted: str, session: Session) -> None:
+    path = f"/apps/{part(session.app)}"
+    if wanted:
+        session.client.post(path, {"id": session.app, "meta": None, "deploy_timeout": _number(wanted, "timeout")})
+    else:
+        show(str(session.client.get(path).get("deploy_timeout", 0)))
+
+
+def _batch_size(wanted: str, session: Session) -> None:
+    client, path = session.client, f"/apps/{part(session.app)}"
+    size = _number(wanted, "batch-size") if wanted else None
+    meta = client.get(path).get("meta") or {}
+    if size is None:
+        show(meta.get(_BATCH_SIZE, "not set"))
+    else:  # the controller replaces the whole map
+        client.post(path, {"id": session.app, "meta": {**meta, _BATCH_SIZE: str(size)}})
+
+
+def _number(text: str, what: str) -> int:
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise Failure(f"error parsing {what} {quoted(text)}: not a whole number") from exc

@@ -1,0 +1,112 @@
+"""`flynn env`: the environment of an app's processes.
+
+Source: `cli.md` §5.3, `controller-api.md` §12 (`setEnv`); Flynn `cli/env.go`.
+"""
+
+from collections.abc import Mapping
+
+from .client import part
+from .deploy import current_release, release_and_deploy
+from .failure import Failure
+from .render import quoted
+from .session import Session
+from .talk import show, show_raw, tell
+from .usage import Args
+
+
+def env(args: Args, session: Session) -> None:
+    """usage: flynn env [-t <proc>]
+           flynn env set [-t <proc>] <var>=<val>...
+           flynn env unset [-t <proc>] <var>...
+           flynn env get [-t <proc>] <var>
+
+    Show or change the app's environment variables. A change makes a new release and deploys it.
+
+    Options:
+        -t, --process-type=<proc>  only for this process type
+
+    Examples:
+
+        $ flynn env set FOO=bar BAZ=foobar
+        Created release 5058ae79-64f7-4c39-9a24-0bdd6e7d1bcb.
+
+        $ flynn env
+        BAZ=foobar
+        FOO=bar
+
+        $ flynn env get FOO
+        bar
+    """
+    kind = args.value("--process-type")
+    match args.words:
+        case ("set",):
+            _change(kind, pairs(args.all("<var>=<val>")), session)
+        case ("unset",):
+            _change(kind, dict.fromkeys(args.all("<var>")), session)
+        case ("get",):
+            _get(kind, args.text("<var>"), session)
+        case _:
+            _show(kind, session)
+
+
+def pairs(given: tuple[str, ...]) -> dict[str, str]:
+    """Return ``key=value`` arguments as a map.
+
+    Raises:
+        Failure: one of them has no ``=``.
+    """
+    split = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise Failure(f"invalid var format: {quoted(text)}")
+        split[key] = value
+    return split
+
+
+def _show(kind: str, session: Session) -> None:
+    client = session.client
+    release = current_release(client, session.app)
+    if release is None:
+        return
+    process = (release.get("processes") or {}).get(kind) or {}
+    merged = {**(release.get("env") or {}), **(process.get("env") or {})}
+    show_raw("".join(f"{line}\n" for line in sorted(f"{key}={value}" for key, value in merged.items())))
+
+
+def _get(kind: str, name: str, session: Session) -> None:
+    client = session.client
+    release = current_release(client, session.app)
+    if release is None:
+        raise Failure("no app release found")
+    processes = release.get("processes") or {}
+    if kind and kind not in processes:
+        raise Failure(f"process type {quoted(kind)} not found in release {release['id']}")
+    process = processes.get(kind) or {}
+    merged = {**(release.get("env") or {}), **(process.get("env") or {})}
+    if name not in merged:
+        raise Failure(f"var {quoted(name)} not found in release {quoted(release['id'])}")
+    show(merged[name])
+
+
+def _change(kind: str, changes: Mapping[str, str | None], session: Session) -> None:
+    """Set the variables that have a value and drop the others."""
+    client = session.client
+    app_id = client.get(f"/apps/{part(session.app)}")["id"]
+    release = current_release(client, app_id)
+    if release is None:
+        release = {"processes": {kind: {}}} if kind else {}
+    processes = release.get("processes") or {}
+    if not kind:
+        changed = {**release, "env": _edited(release.get("env"), changes)}
+    elif kind in processes:
+        process = {**processes[kind], "env": _edited(processes[kind].get("env"), changes)}
+        changed = {**release, "processes": {**processes, kind: process}}
+    else:
+        raise Failure(f"process {quoted(kind)} in release {release['id']} not found")
+    tell(f"Created release {release_and_deploy(client, app_id, changed)}.")
+
+
+def _edited(before: Mapping[str, str] | None, changes: Mapping[str, str | None]) -> dict[str, str]:
+    merged = {**(before or {}), **changes}
+    return {key: value for key, value in merged.items() if value is not None}

@@ -1,0 +1,76 @@
+"""The `flynn` program: one command line in, one exit code out.
+
+Source: `cli.md` §1; Flynn `cli/main.go`, `pkg/shutdown`.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from . import commands, usage
+from .failure import Failure
+from .session import Session
+from .talk import show, tell
+from .usage import HelpAsked, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        argv: the arguments after the program's name; the process's own when ``None``.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A line is out as soon as it is printed, whoever reads; and no name or log line can be unprintable.
+            stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    words = [_printable(word) for word in (sys.argv[1:] if argv is None else argv)]
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(words)
+    except HelpAsked as asked:
+        show(str(asked))
+        return 0
+    except UsageError as wrong:
+        show(str(wrong))
+        return 1
+    except Failure as failure:
+        tell(str(failure))
+        return 1
+    except KeyboardInterrupt:
+        return 0  # as Flynn's client does, which scripts have come to know
+    except BrokenPipeError:
+        return _end_as_a_filter_does()
+    except OSError as exc:  # a full disk behind our output
+        tell(str(exc))
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(argv: Sequence[str]) -> int:
+    if argv and argv[0] == "--version":
+        argv = ["version"]
+    line = usage.parse(usage.read(commands.help_text()), argv, options_first=True)
+    command = commands.find(line.text("<command>"))
+    grammar = usage.read(commands.command_help(command))
+    args = usage.parse(grammar, line.all("<args>"), options_first=command.options_first)
+    session = Session(app=line.value("-a"), cluster=line.value("-c"), environ=os.environ)
+    return commands.function(command)(args, session) or 0
+
+
+def _printable(word: str) -> str:
+    """Return an argument as proper text: bytes that are not UTF-8 become U+FFFD, as they would on the wire."""
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _end_as_a_filter_does() -> int:
+    """Die of SIGPIPE, so that ``flynn log | head`` ends silently and the shell sees why."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    return 128 + signal.SIGPIPE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""One run of `flynn`: which cluster and which app it is about, and the client that speaks to it.
+
+Everything is found out when it is first asked for, and once: `flynn version` reads no file and starts no git.
+
+Source: `cli.md` §2; Flynn `cli/main.go`.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import rc
+from .failure import Failure
+from .rc import Cluster, Config
+from .render import quoted
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+class Session:
+    """What the global options, the environment, `~/.flynnrc` and git say together.
+
+    Args:
+        app: `-a`, or empty.
+        cluster: `-c`, or empty.
+        environ: the environment.
+    """
+
+    def __init__(self, *, app: str, cluster: str, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self._wanted_app = app
+        self._wanted_cluster = cluster or environ.get("FLYNN_CLUSTER", "")
+
+    @cached_property
+    def rc_path(self) -> Path:
+        return rc.path(self.environ)
+
+    @cached_property
+    def config(self) -> Config:
+        return rc.read(self.rc_path)
+
+    @property
+    def candidates(self) -> tuple[Cluster, ...]:
+        """The clusters whose git remotes count: only the chosen one, when one was chosen."""
+        wanted = self._wanted_cluster
+        return tuple(each for each in self.config.clusters if not wanted or each.name == wanted)
+
+    @cached_property
+    def app(self) -> str:
+        """The app this is about: an id or a name.
+
+        Raises:
+            Failure: nothing says which.
+        """
+        found = self._found
+        if isinstance(found, Failure):
+            raise found
+        return found[0]
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster this is about.
+
+        Raises:
+            Failure: there is none, or none of that name.
+        """
+        found = self._found
+        if not isinstance(found, Failure) and found[1] is not None:
+            return found[1]
+        if not self.config.clusters:
+            raise Failure("no clusters configured")
+        name = self._wanted_cluster or self.config.default
+        cluster = self.config.named(name) if name else self.config.clusters[0]
+        if cluster is None:
+            raise Failure(f"unknown cluster {quoted(name)}")
+        return cluster
+
+    @cached_property
+    def client(self) -> "Client":
+        from .client import Client
+
+        return Client(self.cluster)
+
+    @cached_property
+    def _found(self) -> tuple[str, Cluster | None] | Failure:
+        """The app, with its cluster if a git remote said so; or why there is none."""
+        from . import git
+
+        if not self._wanted_app:
+            named = self.environ.get("FLYNN_APP", "")
+            if named:
+                return named, None
+        try:
+            if self._wanted_app:
+                remote = git.app_of_remote(self._wanted_app, self.candidates)
+            else:
+                remote = git.app_here(self.candidates)
+        except Failure as failure:
+            return (self._wanted_app, None) if self._wanted_app else failure
+        return remote.name, remote.cluster

@@ -1,0 +1,162 @@
+"""Getting a connection to a cluster: names, patience, TLS and the pin.
+
+Only this file dials. `*.localhost` is mapped to loopback here, since neither glibc nor Python does it (RFC 6761
+§6.3). A refused connection is tried again for a while: an appliance that restarts is back in a second or two.
+
+Source: `controller-api.md` §1.1; Flynn `pkg/dialer`, `pkg/pinned`.
+"""
+
+import http.client
+import socket
+import ssl
+import time
+from urllib.parse import urlsplit
+
+from .failure import Failure
+
+DIAL_PATIENCE_S = 30.0
+DIAL_PAUSE_S = 0.5
+DIAL_TIMEOUT_S = 5.0  # for one try; a packet lost twice still makes it
+
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+class PinMismatch(OSError):
+    """The server's leaf certificate is not the one the person pinned."""
+
+    def __init__(self) -> None:
+        super().__init__("pinned: the peer leaf certificate did not match the provided pin")
+
+
+class Door:
+    """Where a cluster's controller is, and how to know that it is the right one.
+
+    Args:
+        url: ``https://host[:port]``, or ``http://`` for a controller behind something else that encrypts.
+        pin: SHA-256 of the leaf certificate's DER form; replaces checking it against CAs and its host name.
+
+    Attributes:
+        authority: host and port as the URL has them: what the `Host` header says, and thus what routes go by.
+
+    Raises:
+        Failure: no such URL.
+    """
+
+    def __init__(self, url: str, pin: bytes | None) -> None:
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError as exc:
+            raise Failure(f"invalid controller URL {url}: {exc}") from exc
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Failure(f"invalid controller URL {url}: it should look like https://controller.example.com")
+        self.host = parts.hostname
+        self.secure = parts.scheme == "https"
+        self.port = port or (443 if self.secure else 80)
+        self.authority = parts.netloc.rpartition("@")[2]
+        self._pin = pin
+        self._tls: ssl.SSLContext | None = None
+
+    def dial(self) -> socket.socket:
+        """Return a new connection, encrypted if the door is.
+
+        Raises:
+            OSError: nobody answers, in spite of `DIAL_PATIENCE_S`, or it is not who it should be.
+        """
+        raw = _dial_patiently(self.host, self.port)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not self.secure:
+            return raw
+        try:
+            return self._encrypted(raw)
+        except BaseException:
+            raw.close()
+            raise
+
+    def _encrypted(self, raw: socket.socket) -> ssl.SSLSocket:
+        if self._tls is None:
+            self._tls = _tls_context(pinned=self._pin is not None)
+        # As bytes: a `str` would be sent through IDNA, whose tables take 5 ms to import.
+        secure = self._tls.wrap_socket(raw, server_hostname=self.host.encode())
+        if self._pin is not None:
+            import hashlib
+
+            leaf = secure.getpeercert(binary_form=True) or b""
+            if hashlib.sha256(leaf).digest() != self._pin:
+                secure.close()
+                raise PinMismatch
+        return secure
+
+
+def _tls_context(*, pinned: bool) -> ssl.SSLContext:
+    if not pinned:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the pin says more
+    return context
+
+
+def addresses(host: str) -> tuple[str, ...]:
+    """Return what to dial for a host: loopback for `localhost` and all names below it, else the host itself."""
+    name = host.rstrip(".").lower()
+    return _LOOPBACK if name == "localhost" or name.endswith(".localhost") else (host,)
+
+
+def _dial_patiently(host: str, port: int) -> socket.socket:
+    give_up_at = time.monotonic() + DIAL_PATIENCE_S
+    while True:
+        try:
+            return _dial_once(host, port)
+        except (ConnectionRefusedError, TimeoutError):
+            if time.monotonic() + DIAL_PAUSE_S > give_up_at:
+                raise
+            time.sleep(DIAL_PAUSE_S)
+
+
+def _dial_once(host: str, port: int) -> socket.socket:
+    first: OSError | None = None
+    for address in addresses(host):
+        try:
+            dialled = socket.create_connection((address, port), timeout=DIAL_TIMEOUT_S)
+        except OSError as exc:
+            first = first or exc
+        else:
+            dialled.settimeout(None)
+            return dialled
+    raise first or OSError(f"{host} has no address")
+
+
+class Connection(http.client.HTTPConnection):
+    """One HTTP/1.1 connection through a `Door`.
+
+    `wire` is the socket itself, for whoever sets timeouts on a stream or takes the connection over: http.client
+    lets go of its own reference as soon as it knows that the server will close.
+    """
+
+    wire: socket.socket
+
+    def __init__(self, door: Door) -> None:
+        super().__init__(door.host, door.port)
+        self.used = False
+        self._door = door
+
+    def connect(self) -> None:
+        self.sock = self.wire = self._door.dial()
+
+
+def reason(exc: Exception) -> str:
+    """Return why a request failed below HTTP, in the words of Flynn's client where it has some."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"x509: {exc.verify_message}"
+    if isinstance(exc, http.client.IncompleteRead):
+        return "unexpected EOF"
+    if isinstance(exc, http.client.RemoteDisconnected):
+        return "EOF"
+    if isinstance(exc, ConnectionRefusedError):
+        return "connect: connection refused"
+    if isinstance(exc, TimeoutError):
+        return "i/o timeout"
+    if isinstance(exc, socket.gaierror):
+        return "no such host"
+    return (isinstance(exc, OSError) and exc.strerror) or str(exc) or type(exc).__name__
