@@ -1,0 +1,347 @@
+"""Stack: the images apps are built and run in, made when first needed.
+
+Base, runner and builder serve every app; a language's own pair is made at the first push of that
+language. An image is made by running its recipe in a container of its parent through the engine
+and committing the result only when the recipe ended well, so a cancelled or failed attempt leaves
+nothing, and the next one starts where the finished images end.
+
+Names in a build resolve through the host's own resolver, mounted as `resolv.conf`: images can be
+made before discoverd answers, and need no name of ours.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from ..engine import Engine, JobSpec, Mount, Partition
+from ..errors import EngineError, FlynnError
+from ..model import AppID, JobID
+from ..settings import BuildSettings
+from .host import BUILD_SETTINGS, Host, read_host, shell_exports
+from .output import Lines, Say
+from .recipe import Recipe, StackRecipe, read_stack
+from .shipped import publish, shipped
+
+STACK_APP = AppID("00000000-0000-4000-8000-000000000012")
+"""The app image builds are labelled with. It is in no database: nobody pushes to, scales or lists it."""
+STACK_APP_NAME = "stack"
+
+PULL_TIMEOUT_S = 45.0
+"""For a registry to send the base image. A mirror does the same in half that time, so waiting longer is no gain."""
+CLEANUP_S = 20.0
+"""For a cancelled mmdebstrap to undo its mounts, and for the working directory to go."""
+TAIL_LINES = 15
+"""How much of a failed step's output its error repeats."""
+CONTAINER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class StackError(FlynnError):
+    """An image of the stack could not be made. Nothing half made is left; the next push tries again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackImages:
+    """What a push needs of the stack.
+
+    Attributes:
+        runner, builder: names in the engine; both exist.
+        cf_stack: the value of `CF_STACK` in builds.
+        buildpacks: the built-in buildpacks on the host, readable for uid 5000.
+    """
+
+    runner: str
+    builder: str
+    cf_stack: str
+    buildpacks: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackImage:
+    """An image of the stack as `flynn-aio stack list` shows it."""
+
+    name: str
+    image: str
+    present: bool
+
+
+class Stack:
+    """Makes and names the images of one stack."""
+
+    def __init__(self, settings: BuildSettings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._recipe: StackRecipe = read_stack(shipped(f"stacks/{settings.stack}"), image=settings.stack_image)
+        self._making = trio.Lock()
+
+    async def ensure(self, language: str | None, say: Say) -> StackImages:
+        """Return the images for apps of a language, and make those that are missing.
+
+        One image is made at a time. Another appliance on this machine may make the same one at
+        the same moment: equal recipes give equal images, and the later name wins.
+
+        Args:
+            language: name of the buildpack; ``None`` or one without images of its own gets the plain pair.
+            say: told what is being made; silent when nothing is missing.
+
+        Raises:
+            StackError: an image could not be made; the message has the reason and the last lines.
+            EngineError: the engine refuses or does not answer.
+
+        Cancellation: images that were finished stay, the one in the making leaves nothing.
+        """
+        runner, builder = self._recipe.runner(language), self._recipe.builder(language)
+        for name in (runner, builder):
+            await self._ensure(name, say)
+        return StackImages(
+            runner=self._recipe.reference(runner),
+            builder=self._recipe.reference(builder),
+            cf_stack=self._recipe.cf_stack,
+            buildpacks=publish("buildpacks", self._settings.work_dir),
+        )
+
+    async def list(self) -> list[StackImage]:
+        """Return every image of the stack, parents before children, and whether it is there."""
+        return [
+            StackImage(
+                name=name,
+                image=self._recipe.reference(name),
+                present=await self._engine.image_exists(self._recipe.reference(name)),
+            )
+            for name in self._recipe.images
+        ]
+
+    async def _ensure(self, name: str, say: Say) -> None:
+        if await self._engine.image_exists(self._recipe.reference(name)):
+            return
+        if self._making.locked():
+            await say("-----> Waiting for another push, which makes images of the stack")
+        async with self._making:
+            missing = []
+            for recipe in reversed(self._recipe.lineage(name)):
+                if await self._engine.image_exists(self._recipe.reference(recipe.name)):
+                    break
+                missing.append(recipe)
+            for recipe in reversed(missing):
+                await say(f"-----> Making the stack image {recipe.name} (once on this machine)")
+                await self._make(recipe, say)
+
+    async def _make(self, recipe: Recipe, say: Say) -> None:
+        async with _workplace(self._settings.work_dir, recipe.name) as place:
+            host = await trio.to_thread.run_sync(read_host, self._recipe.codename)
+            self._lay_out(place, recipe, host)
+            if recipe.parent:
+                await self._install(recipe, self._recipe.reference(recipe.parent), place, host, say)
+            elif await self._pull(say):
+                await self._install(recipe, self._recipe.image, place, host, say)
+            else:
+                tar = await self._bootstrap(recipe, place, host, say)
+                await self._engine.import_image(tar, self._recipe.reference(recipe.name))
+
+    def _lay_out(self, place: Path, recipe: Recipe, host: Host) -> None:
+        """Write what `install` finds under /mnt."""
+        settings, env = self._settings, dict(os.environ)
+        conf = host.apt_conf + BUILD_SETTINGS
+        if host.sources:
+            conf += 'Dir::Etc::SourceList "/mnt/sources.list";\nDir::Etc::SourceParts "-";\n'
+        if host.apt_auth:
+            conf += 'Dir::Etc::netrc "/mnt/auth.conf";\n'
+        if settings.ca_bundle and settings.ca_bundle.is_file():
+            conf += 'Acquire::https::CAInfo "/mnt/ca.crt";\n'
+            shutil.copyfile(settings.ca_bundle, place / "ca.crt")
+        texts = {
+            "apt.conf": conf,
+            "auth.conf": host.apt_auth,
+            "env": shell_exports(settings.pass_env, env),
+            "packages": " ".join(recipe.packages),
+            "resolv.conf": host.resolv_conf or "",
+            "setup": recipe.setup,
+            "sources.list": "".join(f"{line}\n" for line in host.sources),
+        }
+        for name, text in texts.items():
+            (place / name).write_text(text)
+        (place / "install").write_bytes(self._recipe.install)
+        _write_tree(place / "files", recipe)
+
+    async def _pull(self, say: Say) -> bool:
+        """Try to get the base from a registry; ``False`` when none answers in time, or none is set."""
+        image = self._recipe.image
+        if not image:
+            return False
+        if await self._engine.image_exists(image):
+            return True
+        reason = f"no answer within {PULL_TIMEOUT_S:.0f} s"
+        with trio.move_on_after(PULL_TIMEOUT_S):
+            try:
+                await self._engine.pull_image(image)
+                return True
+            except EngineError as exc:
+                reason = exc.message
+        await say(f"       {image} is not to be had from a registry, a Debian mirror is used instead")
+        await say(f"       ({reason.splitlines()[0][:200] if reason else 'no reason given'})")
+        return False
+
+    async def _install(self, recipe: Recipe, image: str, place: Path, host: Host, say: Say) -> None:
+        """Run a recipe in a container of `image`, and name the result if it ends well."""
+        archives, lists = (self._settings.cache_dir / "apt" / name for name in ("archives", "lists"))
+        for folder in (archives, lists):
+            (folder / "partial").mkdir(parents=True, exist_ok=True)
+        mounts = [
+            Mount(source=place, target="/mnt"),
+            Mount(source=archives, target="/var/cache/apt/archives", writable=True),
+            Mount(source=lists, target="/var/lib/apt/lists", writable=True),
+        ]
+        if host.resolv_conf:
+            mounts.append(Mount(source=place / "resolv.conf", target="/etc/resolv.conf"))
+        spec = JobSpec(
+            id=JobID(str(uuid.uuid4())),
+            app=STACK_APP,
+            app_name=STACK_APP_NAME,
+            image=image,
+            args=("/bin/sh", "/mnt/install"),
+            env={"PATH": CONTAINER_PATH},  # the host's variables come by file: an image keeps its container's
+            workdir="/",
+            user="0:0",
+            mounts=tuple(mounts),
+            partition=Partition.BACKGROUND,
+            log=False,
+        )
+        async with self._engine.attach(spec) as attachment:
+            await attachment.send_eof()
+            tail = await _show((piece.data async for piece in attachment.output), say)
+            status = await attachment.wait()
+            if status.exit_code != 0:
+                raise _failure(recipe, f"its recipe ended with status {status.exit_code}", tail)
+            await self._engine.commit(spec.id, self._recipe.reference(recipe.name))
+
+    async def _bootstrap(self, recipe: Recipe, place: Path, host: Host, say: Say) -> Path:
+        """Make a Debian system as a tar from a mirror: the host's own, or else mmdebstrap's choice."""
+        tar = place / "base.tar"
+        # Sources may carry passwords of the host's; without any of its own, mmdebstrap's stay.
+        forget = 'rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*; ' if host.sources else ""
+        hook = (
+            'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap; '
+            f'{forget}cp -R "$PLACE"/files/. "$1"; chroot "$1" /bin/sh -eu <"$PLACE"/setup'
+        )
+        (place / "mmdebstrap.conf").write_text(host.apt_conf)
+        argv = [
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=minbase",
+            f"--aptopt={place / 'mmdebstrap.conf'}",
+            "--dpkgopt=force-unsafe-io",
+            f"--customize-hook={hook}",
+            *([f"--include={','.join(recipe.packages)}"] if recipe.packages else []),
+            self._recipe.codename,
+            str(tar),
+            *([str(place / "sources.list")] if host.sources else []),
+        ]
+        try:
+            status, tail = await _run(
+                argv, {**os.environ, "TMPDIR": str(place), "PLACE": str(place)}, partial(_say_step, say)
+            )
+        except FileNotFoundError as exc:
+            raise StackError(
+                f"cannot make the stack image {recipe.name}: no registry has {self._recipe.image or 'its base'}, and "
+                "mmdebstrap, which would make it from a Debian mirror, is not installed; type: apt install mmdebstrap"
+            ) from exc
+        if status != 0:
+            raise _failure(recipe, f"mmdebstrap ended with status {status}", tail)
+        return tar
+
+
+@asynccontextmanager
+async def _workplace(work_dir: Path, name: str) -> AsyncIterator[Path]:
+    """A directory for one image in the making, gone at the end."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=f"stack-{name}-", dir=work_dir))
+    try:
+        yield place
+    finally:
+        with trio.move_on_after(CLEANUP_S, shield=True):
+            await trio.to_thread.run_sync(partial(shutil.rmtree, place, ignore_errors=True))
+
+
+def _write_tree(root: Path, recipe: Recipe) -> None:
+    """Write a recipe's files as they shall lie in the image, whatever the umask here."""
+    root.mkdir()
+    for path, file in recipe.files.items():
+        target = root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+        target.chmod(0o755 if file.executable else 0o644)
+    for folder in (root, *(each for each in root.rglob("*") if each.is_dir())):
+        folder.chmod(0o755)
+
+
+async def _run(argv: Sequence[str], env: Mapping[str, str], say: Say) -> tuple[int, list[str]]:
+    """Run a program of the host in a session of its own; return its status and its last lines.
+
+    Cancellation: the whole session is asked to end, and killed when it does not in time.
+    """
+    process = await trio.lowlevel.open_process(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env=env,
+    )
+    assert process.stdout is not None
+    try:
+        async with process.stdout:
+            tail = await _show(process.stdout, say)
+        return await process.wait(), tail
+    except BaseException:
+        with trio.move_on_after(CLEANUP_S, shield=True) as patience:
+            _signal_group(process, signal.SIGTERM)
+            await process.wait()
+        if patience.cancelled_caught:
+            _signal_group(process, signal.SIGKILL)
+        raise
+
+
+def _signal_group(process: trio.Process, number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+async def _show(pieces: AsyncIterable[bytes | bytearray], say: Say) -> list[str]:
+    """Show a step's output line by line, indented as builds do it; return the last lines."""
+    lines, tail = Lines(), deque[str](maxlen=TAIL_LINES)
+
+    async def show(some: list[str]) -> None:
+        for line in some:
+            tail.append(line)
+            await say(f"       {line}")
+
+    async for piece in pieces:
+        await show(lines.feed(bytes(piece)))
+    await show(lines.end())
+    return list(tail)
+
+
+async def _say_step(say: Say, line: str) -> None:
+    """Show of mmdebstrap's output only its steps, such as ``I: extracting archives...``."""
+    if line.startswith("       I: ") and line.endswith("...") and "tempdir" not in line:
+        await say(line.replace("I: ", "", 1))
+
+
+def _failure(recipe: Recipe, reason: str, tail: Sequence[str]) -> StackError:
+    said = "\n".join(tail)
+    return StackError(
+        f"cannot make the stack image {recipe.name}: {reason}; push again once the cause is gone"
+        + (f", which its last lines tell:\n{said}" if said else "")
+    )
