@@ -17,9 +17,10 @@ What both see:
     /app                 the slug in the making; it belongs to uid 5000, as which they run
     /cache               the app's build cache, a copy: it is kept only when the build succeeds
     /env                 a file per release variable, read-only; absent when there are none
-    /buildpacks/NAME     the built-in buildpacks, read-only, in the order of their `order` file
+    /buildpacks/NAME     the built-in buildpacks, read-only
     /custom              an empty directory, only with `BUILDPACK_URL`: `detect` clones that
-                         buildpack into it and answers with the NAME `custom`
+                         buildpack into it and answers with the NAME `custom`; an app with a
+                         file `.buildpacks` is answered with `multi`
 
 The release's variables are files only: a buildpack chooses what it takes from there.
 
@@ -38,8 +39,8 @@ from ..settings import BuildSettings
 BUILDER_USER = 5000
 """uid and gid of builds and of the jobs of slugs."""
 BUILDER = "/builder/build"
-CUSTOM = "custom"
-"""The name of a buildpack that came from `BUILDPACK_URL`; no language of the stack's."""
+NO_LANGUAGE = frozenset({"custom", "multi"})
+"""Names `detect` answers with for buildpacks the app brings: from `BUILDPACK_URL`, or from `.buildpacks`."""
 CA_TARGET = "/etc/ssl/certs/ca-certificates.crt"
 CA_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
 
@@ -81,7 +82,12 @@ class Detected:
     @property
     def language(self) -> str | None:
         """Which builder image it needs; ``None``: the plain one."""
-        return None if self.name == CUSTOM else self.name
+        return None if self.name in NO_LANGUAGE else self.name
+
+    @property
+    def title(self) -> str:
+        """What the buildpack calls itself: ``Python``."""
+        return self.message.removesuffix(" app detected")
 
 
 def read_detected(line: str) -> Detected | None:

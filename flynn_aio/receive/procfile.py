@@ -8,7 +8,6 @@ Source: `build.md` §3; Flynn `slugbuilder/builder/build.sh`, `slugrunner/runner
 """
 
 import re
-from typing import cast
 
 import yaml
 
@@ -56,7 +55,7 @@ def parse_release(data: bytes) -> dict[str, str]:
 
 def _compose(data: bytes, what: str) -> yaml.Node | None:
     try:
-        return cast(yaml.Node | None, yaml.compose(data.decode("utf-8-sig"), Loader=_LOADER))
+        return yaml.compose(data.decode("utf-8-sig"), Loader=_LOADER)
     except UnicodeDecodeError as exc:
         raise ValidationError(f"{what} is not UTF-8 text (byte {exc.start}); {_EXAMPLE}") from exc
     except yaml.MarkedYAMLError as exc:
@@ -73,7 +72,9 @@ def _commands(node: yaml.Node, what: str) -> dict[str, str]:
     if not isinstance(node, yaml.MappingNode):
         raise ValidationError(f"{what} is not a mapping of process types to commands; {_EXAMPLE}")
     if len(node.value) > TYPES_MAX:
-        raise ValidationError(f"{what} has {len(node.value)} process types, and {TYPES_MAX} are the most an app can have")
+        raise ValidationError(
+            f"{what} has {len(node.value)} process types, and {TYPES_MAX} are the most an app can have"
+        )
     commands: dict[str, str] = {}
     for key, value in node.value:
         where = f"{what} line {key.start_mark.line + 1}"

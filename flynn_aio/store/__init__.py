@@ -9,6 +9,8 @@ Words used here:
 - *watch*: `Store.changes`, for loops that only need to know *that* something moved.
 """
 
+from sqlite_utils import Database
+
 from . import changes, queries
 from .feed import EventFilter, Overflow, Subscription
 from .keys import authenticate, key_hash
@@ -17,6 +19,7 @@ from .store import DatabaseBroken, Store, inline, open_store
 from .transaction import Transaction
 
 __all__ = [
+    "Database",
     "DatabaseBroken",
     "DeploymentInProgress",
     "Desired",

@@ -1,0 +1,117 @@
+"""Receive, put together: the door for git clients, and the janitor behind it."""
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from ..clock import Clock
+from ..engine import Engine
+from ..errors import FlynnError
+from ..model import SLUGBUILDER_TYPE, ReleaseID
+from ..settings import BuildSettings
+from ..store import Database, Store, queries
+from .build import Builder
+from .deploy import Tail
+from .http import GitHTTP
+from .push import Pushes
+from .repo import Repositories
+from .slugs import Slugs, Used
+from .stack import Stack
+
+logger = logging.getLogger(__name__)
+
+NO_RELEASE = ReleaseID("")
+"""What jobs have that run no release, such as builds."""
+
+SWEEP_PAUSE_S = 60.0
+"""At least so long between two sweeps: a disk that is freed a minute later is freed in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receive:
+    """What receive offers.
+
+    Attributes:
+        app: the ASGI application for `git.DOMAIN`.
+        stack: the images apps are built and run in.
+    """
+
+    app: GitHTTP
+    stack: Stack
+
+
+@asynccontextmanager
+async def open_receive(
+    settings: BuildSettings, store: Store, engine: Engine, clock: Clock, *, tail: Tail | None = None
+) -> AsyncIterator[Receive]:
+    """Take pushes while the block runs. A push lives in its request; here only the janitor does.
+
+    Args:
+        tail: returns the last lines of a job, to say why one failed.
+    """
+    slugs, repositories = Slugs(settings), Repositories(settings)
+    slugs.prepare()
+    repositories.prepare()
+    stack = Stack(settings, engine)
+    builder = Builder(settings=settings, engine=engine, clock=clock, images=stack, host_env=dict(os.environ))
+    pushes = Pushes(settings, store, builder, slugs, clock, tail)
+    janitor = Janitor(store, engine, slugs, repositories)
+    await janitor.end_builds()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(janitor.run)
+        yield Receive(app=GitHTTP(store, repositories, pushes.decide), stack=stack)
+        nursery.cancel_scope.cancel()
+
+
+class Janitor:
+    """Removes what nobody refers to: slugs of deleted releases, caches and repositories of deleted apps.
+
+    It remembers nothing; what a crash left half made goes the same way.
+    """
+
+    def __init__(self, store: Store, engine: Engine, slugs: Slugs, repositories: Repositories) -> None:
+        self._store = store
+        self._engine = engine
+        self._slugs = slugs
+        self._repositories = repositories
+
+    async def end_builds(self) -> None:
+        """End builds of an earlier life: their pushers have gone with it."""
+        try:
+            for job in await self._engine.jobs():
+                if job.type == SLUGBUILDER_TYPE:
+                    logger.info("build of an earlier life removed", extra={"app": job.app, "job": job.id})
+                    await self._engine.remove(job.id)
+        except FlynnError as exc:
+            logger.warning("builds of an earlier life not removed", extra={"error": exc.message})
+
+    async def run(self) -> None:
+        """Sweep now and after changes, until cancelled."""
+        while True:
+            seen = self._store.changes.version
+            try:
+                await self.sweep()
+            except (FlynnError, OSError) as exc:
+                logger.warning("sweep failed, the next one tries again", extra={"error": str(exc)})
+            await trio.sleep(SWEEP_PAUSE_S)
+            await self._store.changes.moved_past(seen)
+
+    async def sweep(self) -> None:
+        """Remove what is not in use."""
+        gone = [*await self._slugs.sweep(self._find_used), *await self._repositories.sweep(self._find_used)]
+        if gone:
+            logger.info("what nobody uses removed", extra={"names": gone})
+
+    async def _find_used(self) -> Used:
+        return await self._store.read(_used)
+
+
+def _used(db: Database) -> Used:
+    """Tell what is in use. The jobs of a deleted release may still be draining, on a slug it cannot name any more."""
+    known = {NO_RELEASE, *(release.id for release in queries.releases(db))}
+    draining = any(job.job.release not in known for job in queries.placed_jobs(db))
+    return Used(slugs=None if draining else queries.live_slugs(db), apps={app.id for app in queries.apps(db)})
