@@ -1,0 +1,163 @@
+"""First boot: what is made, what is kept, what is refused."""
+
+import base64
+import os
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flynn_aio.bootstrap import (
+    SYSTEM_APPS,
+    BootError,
+    claimed,
+    cluster_key,
+    key_file,
+    prepare_files,
+    prepare_rows,
+    running_pid,
+)
+from flynn_aio.certificates import LEAF_LIFE, ensure_certificates, pin
+from flynn_aio.config import load
+from flynn_aio.errors import Conflict
+from flynn_aio.model import Route, RouteType
+from flynn_aio.store import authenticate, changes, queries
+
+from .support.build import make_app
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return load(environ={}, flags={"appliance.data_dir": str(tmp_path / "data"), "appliance.domain": "flynn.test"})
+
+
+@pytest.fixture
+def claimed_settings(settings):
+    with claimed(settings.data_dir):
+        yield settings
+
+
+def test_a_data_directory_has_one_appliance(settings):
+    with claimed(settings.data_dir):
+        assert running_pid(settings.data_dir) == os.getpid()
+        with pytest.raises(BootError, match=rf"already running on .* \(pid {os.getpid()}\)"):
+            with claimed(settings.data_dir):
+                pass
+    assert running_pid(settings.data_dir) is None
+    with claimed(settings.data_dir):
+        pass
+
+
+def test_a_claim_ends_with_its_process(settings):
+    code = (
+        "import sys, os, signal; from pathlib import Path; from flynn_aio.bootstrap import claimed\n"
+        "with claimed(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(settings.data_dir)], check=False)
+    assert done.returncode == -9
+    assert running_pid(settings.data_dir) is None
+
+
+def test_a_directory_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BootError, match="name another one with --data-dir"):
+        with claimed(tmp_path / "file" / "data"):
+            pass
+
+
+def test_files_are_made_once_and_keys_are_private(claimed_settings):
+    prepare_files(claimed_settings, now=NOW)
+    key = cluster_key(claimed_settings)
+    assert len(key) == 32
+    for private in (key_file(claimed_settings), *claimed_settings.data_dir.glob("keys/*.key")):
+        assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert stat.S_IMODE((claimed_settings.data_dir / "keys").stat().st_mode) == 0o700
+    leaf = (claimed_settings.data_dir / "keys" / "leaf.pem").read_bytes()
+    prepare_files(claimed_settings, now=NOW)
+    assert cluster_key(claimed_settings) == key
+    assert (claimed_settings.data_dir / "keys" / "leaf.pem").read_bytes() == leaf
+
+
+def test_the_leaf_chains_to_the_ca_and_carries_both_names(tmp_path):
+    assert ensure_certificates(tmp_path, "flynn.test", now=datetime.now(UTC))
+    shown = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-CAfile", tmp_path / "ca.pem", "-verify_hostname", "app.flynn.test",
+         tmp_path / "leaf.pem"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    der = subprocess.run(
+        ["openssl", "x509", "-in", tmp_path / "leaf.pem", "-noout", "-fingerprint", "-sha256"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert (
+        base64.b64decode(pin((tmp_path / "leaf.pem").read_text())).hex()
+        == der.split("=")[1].strip().replace(":", "").lower()
+    )
+
+
+@pytest.mark.parametrize("broken", ["leaf.pem", "leaf.key"])
+def test_a_leaf_that_a_crash_left_without_its_key_is_made_again(tmp_path, broken):
+    ensure_certificates(tmp_path, "flynn.test", now=NOW)
+    other = tmp_path / "other"
+    other.mkdir()
+    ensure_certificates(other, "flynn.test", now=NOW)
+    (tmp_path / broken).write_bytes((other / broken).read_bytes())
+    assert ensure_certificates(tmp_path, "flynn.test", now=NOW)
+    assert not ensure_certificates(tmp_path, "flynn.test", now=NOW)
+
+
+def test_certificates_are_renewed_in_time_and_for_another_domain(tmp_path):
+    ensure_certificates(tmp_path, "flynn.test", now=NOW)
+    ca = (tmp_path / "ca.pem").read_bytes()
+    assert ensure_certificates(tmp_path, "flynn.test", now=NOW + LEAF_LIFE - timedelta(days=59))
+    assert ensure_certificates(tmp_path, "other.test", now=NOW + LEAF_LIFE - timedelta(days=59))
+    assert (tmp_path / "ca.pem").read_bytes() == ca
+
+
+async def test_first_rows_are_written_once(store, claimed_settings):
+    prepare_files(claimed_settings, now=NOW)
+    for _ in range(2):
+        await prepare_rows(store, claimed_settings)
+    assert {app.name for app in await store.read(queries.apps)} == set(SYSTEM_APPS)
+    assert await authenticate(store, cluster_key(claimed_settings))
+    assert await store.read(lambda db: queries.cluster_value(db, "default_domain")) == "flynn.test"
+
+
+async def test_a_new_key_file_is_accepted_beside_the_old(store, claimed_settings):
+    prepare_files(claimed_settings, now=NOW)
+    await prepare_rows(store, claimed_settings)
+    old = cluster_key(claimed_settings)
+    key_file(claimed_settings).unlink()
+    prepare_files(claimed_settings, now=NOW)
+    await prepare_rows(store, claimed_settings)
+    assert cluster_key(claimed_settings) != old
+    assert await authenticate(store, cluster_key(claimed_settings))
+
+
+async def test_a_cluster_does_not_change_its_domain_unasked(store, claimed_settings, tmp_path):
+    prepare_files(claimed_settings, now=NOW)
+    await prepare_rows(store, claimed_settings)
+    flags = {"appliance.data_dir": str(tmp_path / "data"), "appliance.domain": "other.test"}
+    with pytest.raises(BootError, match=r"is flynn\.test, not other\.test; start it with --domain flynn\.test"):
+        await prepare_rows(store, load(environ={}, flags=flags))
+
+
+async def test_our_own_hosts_are_taken(store, claimed_settings):
+    prepare_files(claimed_settings, now=NOW)
+    await prepare_rows(store, claimed_settings)
+    app = await make_app(store)
+    route = Route(
+        type=RouteType.HTTP,
+        service="hello-web",
+        leader=False,
+        created_at=None,
+        updated_at=None,
+        domain="controller.flynn.test",
+    )
+    with pytest.raises(Conflict, match="Duplicate route"):
+        await store.transact(lambda tx: changes.create_route(tx, route, app.id))
