@@ -6,7 +6,6 @@ Go's `time.Duration` and `%.4g`, Docker's words for "how long ago".
 Source: `cli.md` §4; Go `text/tabwriter`, `time/time.go`; `github.com/docker/go-units`.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -169,6 +168,8 @@ def one_line_json(value: Mapping[str, Any]) -> str:
 
     The fields of objects keep the order in which the controller sends them.
     """
+    import json
+
     text = json.dumps(_with_sorted_maps(value), ensure_ascii=False, separators=(",", ":"))
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")

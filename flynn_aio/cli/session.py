@@ -7,16 +7,15 @@ Source: `cli.md` §2; Flynn `cli/main.go`.
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import rc
 from .failure import Failure
-from .rc import Cluster, Config
-from .render import quoted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .client import Client
+    from .rc import Cluster, Config
 
 
 class Session:
@@ -34,15 +33,19 @@ class Session:
         self._wanted_cluster = cluster or environ.get("FLYNN_CLUSTER", "")
 
     @cached_property
-    def rc_path(self) -> Path:
+    def rc_path(self) -> "Path":
+        from . import rc
+
         return rc.path(self.environ)
 
     @cached_property
-    def config(self) -> Config:
+    def config(self) -> "Config":
+        from . import rc
+
         return rc.read(self.rc_path)
 
     @property
-    def candidates(self) -> tuple[Cluster, ...]:
+    def candidates(self) -> "tuple[Cluster, ...]":
         """The clusters whose git remotes count: only the chosen one, when one was chosen."""
         wanted = self._wanted_cluster
         return tuple(each for each in self.config.clusters if not wanted or each.name == wanted)
@@ -60,7 +63,7 @@ class Session:
         return found[0]
 
     @cached_property
-    def cluster(self) -> Cluster:
+    def cluster(self) -> "Cluster":
         """The cluster this is about.
 
         Raises:
@@ -74,6 +77,8 @@ class Session:
         name = self._wanted_cluster or self.config.default
         cluster = self.config.named(name) if name else self.config.clusters[0]
         if cluster is None:
+            from .render import quoted
+
             raise Failure(f"unknown cluster {quoted(name)}")
         return cluster
 
@@ -84,7 +89,7 @@ class Session:
         return Client(self.cluster)
 
     @cached_property
-    def _found(self) -> tuple[str, Cluster | None] | Failure:
+    def _found(self) -> "tuple[str, Cluster | None] | Failure":
         """The app, with its cluster if a git remote said so; or why there is none."""
         from . import git
 
