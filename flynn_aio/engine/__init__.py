@@ -23,7 +23,8 @@ from .fake import (
     open_fake_engine,
     run_forever,
 )
-from .init_log import OOM_TEXT
+from .init_log import OOM_TEXT, log_record
+from .lifecycle import open_engine
 from .protocol import (
     Attachment,
     Engine,
@@ -58,7 +59,9 @@ __all__ = [
     "formation_spec",
     "ignore_sigterm",
     "log_file_name",
+    "log_record",
     "one_off_spec",
+    "open_engine",
     "open_fake_engine",
     "parse_log_file_name",
     "ports_of",

@@ -235,6 +235,7 @@ class FakeEngine:
 
     async def stop(self, job: JobID, *, kill_s: float) -> None:
         await self._call(f"stop job {job}")
+        await self._settled(job)
         self.stopped.append(job)
         running = self._jobs.get(job)
         if running is None or running.ended.is_set():
@@ -247,10 +248,12 @@ class FakeEngine:
 
     async def signal(self, job: JobID, number: int) -> None:
         await self._call(f"signal job {job}")
+        await self._settled(job)
         self._deliver(self._running(job), number)
 
     async def remove(self, job: JobID) -> None:
         await self._call(f"remove job {job}")
+        await self._settled(job)
         self._remove(job)
 
     @asynccontextmanager
@@ -291,10 +294,14 @@ class FakeEngine:
         if self._outage:
             raise EngineError(f"cannot {doing}: {self._outage}")
 
+    async def _settled(self, job: JobID) -> None:
+        """Wait while a start of this job is under way."""
+        while settled := self._starting.get(job):
+            await settled.wait()
+
     async def _start(self, spec: JobSpec, *, output: trio.MemorySendChannel[Output] | None) -> _Job:
         await self._call(f"start job {spec.id}")
-        while other := self._starting.get(spec.id):
-            await other.wait()
+        await self._settled(spec.id)
         if spec.id in self._jobs:
             if output is not None:
                 raise EngineError(f"cannot attach to job {spec.id}: it has been started already")

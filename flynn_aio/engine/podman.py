@@ -1,0 +1,326 @@
+"""Podman: the engine that runs jobs as containers on this machine.
+
+What is hot goes over our own small client, see `client.py` for the reason. Podman is asked to make and to
+remove; whether a job runs, how it ended and how to signal it is known from the kernel (`watcher.py`), so a
+hung or killed service hides nothing. Every call stands under a deadline.
+"""
+
+import logging
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from ..errors import EngineError, NotFound, StartError
+from ..model import JobID
+from ..settings import EngineSettings
+from ..watch import Bell
+from .addresses import Addresses
+from .attach import PodmanAttachment
+from .calls import Calls, deadline
+from .client import Refused
+from .containers import (
+    Listed,
+    create_body,
+    is_address_taken,
+    is_logged,
+    new_status,
+    start_failure,
+    status_of,
+)
+from .protocol import Attachment, JobSpec, JobStatus, RunState
+from .service import PodmanService
+from .watcher import Container, Watcher
+
+logger = logging.getLogger(__name__)
+
+ADDRESS_TRIES = 8
+CLEANUP_S = 10.0
+"""How long leaving may take: a removal needs 0.2 s; what does not fit is left to the next look around."""
+
+KILLED_S = 10.0
+"""How long after SIGKILL a process may still be there, e.g. in a write to a dying disk."""
+
+
+class PodmanEngine:
+    """An `Engine` over Podman. Make one with `open_engine`."""
+
+    def __init__(self, settings: EngineSettings, service: PodmanService, calls: Calls, watcher: Watcher) -> None:
+        self._settings = settings
+        self._service = service
+        self._calls = calls
+        self._watcher = watcher
+        self._addresses = Addresses(settings.subnet, start=os.getpid())
+        self._limiter = trio.CapacityLimiter(settings.parallel_starts)
+        self._in_flight: dict[JobID, trio.Event] = {}
+        self._doomed: set[JobID] = set()
+        self._removed: set[str] = set()
+
+    @property
+    def bell(self) -> Bell:
+        return self._watcher.bell
+
+    @property
+    def in_flight(self) -> frozenset[JobID]:
+        """Jobs whose start is under way: half-made containers of theirs are no leftovers."""
+        return frozenset(self._in_flight)
+
+    async def jobs(self) -> list[JobStatus]:
+        await trio.lowlevel.checkpoint()
+        return [container.status for container in self._watcher]
+
+    async def start(self, spec: JobSpec) -> JobStatus:
+        await self._settled(spec.id)
+        known = self._watcher.get(spec.id)
+        if known is not None:
+            return known.status
+        container, _ = await self._launch(spec, attached=False)
+        return container.status
+
+    async def stop(self, job: JobID, *, kill_s: float) -> None:
+        await self._settled(job)
+        container = self._watcher.get(job)
+        if container is None or container.ended.is_set():
+            return
+        container.deliver(signal.SIGTERM)
+        with trio.move_on_after(kill_s):
+            await container.ended.wait()
+            return
+        container.deliver(signal.SIGKILL)
+        with deadline(f"stop job {job}", KILLED_S + self._settings.call_timeout_s):
+            await container.ended.wait()
+
+    async def signal(self, job: JobID, number: int) -> None:
+        await self._settled(job)
+        container = self._watcher.get(job)
+        if container is None or container.ended.is_set() or not container.deliver(number):
+            raise NotFound(f"cannot signal job {job}: no running job has this id")
+
+    async def remove(self, job: JobID) -> None:
+        await self._settled(job)
+        async with self._limiter:
+            await self._discard(job)
+
+    @asynccontextmanager
+    async def attach(self, spec: JobSpec) -> AsyncIterator[Attachment]:
+        if spec.id in self._in_flight or self._watcher.get(spec.id):
+            raise EngineError(f"cannot attach to job {spec.id}: it has been started already")
+        container, stream = await self._launch(spec, attached=True)
+        assert stream is not None
+        attachment = PodmanAttachment(
+            container, *stream, service=self._service, tty=spec.tty, resize=self._calls.resize
+        )
+        try:
+            yield attachment
+        finally:
+            await self._tidy(spec.id, stream[0])
+
+    async def image_exists(self, image: str) -> bool:
+        return await self._calls.image_exists(image)
+
+    async def pull_image(self, image: str) -> None:
+        from .images import pull_image
+
+        await pull_image(self._service.paths.socket, image)
+
+    async def import_image(self, tar: Path, image: str) -> None:
+        await self._calls.import_image(tar, image)
+
+    async def commit(self, job: JobID, image: str) -> None:
+        container = self._watcher.get(job)
+        if container is None:
+            raise NotFound(f"cannot commit job {job}: there is no such job")
+        from .images import commit_container
+
+        await commit_container(self._service.paths.socket, container.id, image)
+
+    async def _settled(self, job: JobID) -> None:
+        """Wait while a start of this job is under way."""
+        await trio.lowlevel.checkpoint()
+        while settled := self._in_flight.get(job):
+            await settled.wait()
+
+    async def look_around(self) -> None:
+        """Compare what we know with Podman's list: adopt what runs, drop what is gone, remove what is half made.
+
+        Raises:
+            EngineError: Podman does not answer; what we know stays as it is.
+        """
+        self._removed = removed = set[str]()
+        doomed = set(self._doomed)
+        before = [(container.status.id, container.id) for container in self._watcher]
+        rows = {row.id: row for row in await self._calls.list_ours()}
+        for job, id in before:
+            container = self._watcher.get(job)
+            if container is not None and container.id == id and id not in rows:
+                self._forget(job)
+        self._doomed -= doomed - {row.job for row in rows.values()}
+        for row in rows.values():
+            if row.id not in removed and row.job not in self._in_flight:
+                await self._look_at(row)
+
+    async def _look_at(self, row: Listed) -> None:
+        container = self._watcher.get(row.job)
+        if container is not None and container.id == row.id:
+            self._watcher.check_memory(container)
+            return
+        if row.job in self._doomed or row.run_state is RunState.CREATED:
+            await self._discard(row.job, id=row.id)
+            return
+        inspected = await self._calls.inspect(row.id)
+        if inspected is None:
+            return
+        self._addresses.note_used([row.address])
+        status = status_of(row)
+        status = replace(status, started_at=inspected.started_at or status.started_at)
+        running = status.state is RunState.RUNNING
+        adopted = self._watcher.add(
+            row.id,
+            status,
+            is_logged=row.is_logged,
+            pid=inspected.state.pid if running else 0,
+            keeper_pid=inspected.state.conmon_pid if running else 0,
+        )
+        self._watcher.check_memory(adopted)
+        logger.info("job adopted", extra={"job": row.job, "state": status.state.value})
+
+    # -- starting ------------------------------------------------------------------------------
+
+    async def _launch(
+        self, spec: JobSpec, *, attached: bool
+    ) -> tuple[Container, tuple[trio.SocketStream, bytes] | None]:
+        """Create and start a container, its streams attached in between when they are wanted."""
+        doing = f"start job {spec.id}"
+        settled = self._in_flight[spec.id] = trio.Event()
+        try:
+            async with self._limiter:
+                with deadline(doing, self._settings.start_timeout_s):
+                    if spec.id in self._doomed:
+                        await self._discard(spec.id)
+                    for _ in range(ADDRESS_TRIES):
+                        address = self._addresses.take()
+                        try:
+                            return await self._create_and_start(spec, address, attached, doing)
+                        except Refused as exc:
+                            if is_address_taken(exc.reason):
+                                self._addresses.quarantine(address)
+                                continue
+                            reason = start_failure(exc.status, exc.reason)
+                            if reason is not None:
+                                raise StartError(reason) from exc
+                            raise
+                    raise EngineError(f"cannot {doing}: {ADDRESS_TRIES} addresses in a row were taken by others")
+        finally:
+            del self._in_flight[spec.id]
+            settled.set()
+
+    async def _create_and_start(
+        self, spec: JobSpec, address: str, attached: bool, doing: str
+    ) -> tuple[Container, tuple[trio.SocketStream, bytes] | None]:
+        name = self._settings.prefix + spec.id
+        stream: tuple[trio.SocketStream, bytes] | None = None
+        try:
+            await trio.to_thread.run_sync(self._prepare, spec)
+            body = create_body(
+                spec,
+                settings=self._settings,
+                limits=self._service.limits,
+                address=address,
+                hosts=self._hosts(spec.id),
+                data=self._data(spec.id) if spec.data else None,
+                attached=attached,
+            )
+            id = await self._calls.create(body, doing=doing)
+            if attached:
+                stream = await self._calls.attach(id, doing=doing)
+                if spec.tty and spec.rows and spec.columns:
+                    await self._calls.resize(id, rows=spec.rows, columns=spec.columns)
+            await self._calls.start(id, doing=doing)
+            inspected = await self._calls.inspect(id)
+            if inspected is None:
+                raise EngineError(f"cannot {doing}: its container {name} was removed meanwhile")
+        except BaseException:
+            self._addresses.give_back(address)
+            await self._tidy(spec.id, stream[0] if stream else None)
+            raise
+        status = new_status(spec, address=address, started_at=inspected.started_at)
+        container = self._watcher.add(
+            id,
+            status,
+            is_logged=is_logged(spec),
+            pid=inspected.state.pid,
+            keeper_pid=inspected.state.conmon_pid,
+        )
+        return container, stream
+
+    def _prepare(self, spec: JobSpec) -> None:
+        """Write the files a container is given. Blocks."""
+        hosts = self._hosts(spec.id)
+        hosts.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        hosts.write_text(f"127.0.0.1 localhost {spec.id[:64]}\n")
+        hosts.chmod(0o644)
+        if spec.data:
+            self._data(spec.id).mkdir(parents=True, exist_ok=True)
+            self._data(spec.id).chmod(0o1777)
+        if spec.slug and not (self._settings.slug_dir / spec.slug).is_dir():
+            raise StartError(f"cannot start job {spec.id}: its slug {spec.slug} is gone; push the app again")
+
+    def _hosts(self, job: JobID) -> Path:
+        return self._settings.run_dir / "hosts" / job
+
+    def _data(self, job: JobID) -> Path:
+        return self._settings.volume_dir / f"job-{job}"
+
+    # -- removing ------------------------------------------------------------------------------
+
+    async def _tidy(self, job: JobID, stream: trio.SocketStream | None) -> None:
+        """Put away what a job left, whatever happens; what does not work now is done at the next look around."""
+        with trio.move_on_after(CLEANUP_S, shield=True):
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+            try:
+                await self._discard(job)
+            except EngineError as exc:
+                logger.warning("job not removed yet", extra={"job": job, "why": exc.message})
+                self._doomed.add(job)
+            return
+        self._doomed.add(job)
+
+    async def _discard(self, job: JobID, *, id: str | None = None) -> None:
+        """Kill and remove a job's container, if there is one, and all it held."""
+        container = self._watcher.get(job)
+        if container is not None:
+            container.process.send_signal(signal.SIGKILL)
+        await self._calls.remove(id or (container.id if container else self._settings.prefix + job))
+        await trio.to_thread.run_sync(self._remove_files, job)
+        if id or container:
+            self._removed.add(id or (container.id if container else ""))
+        self._doomed.discard(job)
+        self._forget(job)
+
+    def _forget(self, job: JobID) -> None:
+        container = self._watcher.get(job)
+        if container is not None:
+            self._addresses.give_back(container.status.address)
+            self._watcher.drop(job)
+
+    async def remove_stray_files(self) -> None:
+        """Remove what belonged to jobs that went while nobody looked. At boot, before any start."""
+        known = {container.status.id for container in self._watcher}
+        await trio.to_thread.run_sync(self._remove_files_except, known)
+
+    def _remove_files_except(self, known: Collection[JobID]) -> None:
+        hosts = {JobID(path.name) for path in self._hosts(JobID("x")).parent.glob("*")}
+        data = {JobID(path.name.removeprefix("job-")) for path in self._settings.volume_dir.glob("job-*")}
+        for job in (hosts | data).difference(known):
+            self._remove_files(job)
+
+    def _remove_files(self, job: JobID) -> None:
+        self._hosts(job).unlink(missing_ok=True)
+        if self._data(job).exists():
+            shutil.rmtree(self._data(job), ignore_errors=True)

@@ -1,0 +1,127 @@
+"""Processes: the two processes behind a running container, held by pidfds.
+
+A pidfd cannot point to a stranger, needs no Podman to tell of an end or to deliver a signal, and tells
+within a millisecond. Both processes are watched because Podman believes a container whose conmon was
+killed to be running for ever (`findings.md` §3).
+"""
+
+import os
+import re
+import select
+import signal
+from pathlib import Path
+
+import trio
+
+PROC = Path("/proc")
+CGROUP_V1_MEMORY = Path("/sys/fs/cgroup/memory")
+CGROUP_V2 = Path("/sys/fs/cgroup")
+
+ENDS_NOTHING_BY_DEFAULT = frozenset(
+    {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+    | {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+)
+
+_MASK = re.compile(r"^Sig(Blk|Ign|Cgt):\s*([0-9a-f]+)$", re.MULTILINE)
+_OOM_KILLS = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
+
+
+class WatchedProcess:
+    """A process that cannot be mistaken for another, alive or not.
+
+    Args:
+        pid: 0, or a pid that has been given to somebody else meanwhile, means: ended.
+        mark: what its command line or its cgroup must contain.
+    """
+
+    def __init__(self, pid: int, mark: str) -> None:
+        self.pid = pid
+        self._fd: int | None = None
+        try:
+            self._fd = os.pidfd_open(pid) if pid > 0 else None
+        except OSError:
+            return
+        if self._fd is not None and not _bears(pid, mark):
+            self.close()
+
+    @property
+    def has_ended(self) -> bool:
+        if self._fd is None:
+            return True
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    async def wait_ended(self) -> None:
+        """Wait until it has ended. Only one task may wait at a time."""
+        if self._fd is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.wait_readable(self._fd)
+
+    def send_signal(self, number: int) -> bool:
+        """Deliver a signal; return whether the process was still there."""
+        if self._fd is None:
+            return False
+        try:
+            signal.pidfd_send_signal(self._fd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def close(self) -> None:
+        if self._fd is not None:
+            trio.lowlevel.notify_closing(self._fd)
+            os.close(self._fd)
+            self._fd = None
+
+
+def _bears(pid: int, mark: str) -> bool:
+    return mark in _read(PROC / str(pid) / "cgroup") or mark in _read(PROC / str(pid) / "cmdline")
+
+
+def would_ignore_as_init(pid: int, number: int) -> bool:
+    """Whether this signal ends an ordinary process, but not this one because it is pid 1 of its container.
+
+    The kernel drops signals for which an init has no handler. Flynn runs a job below an init of its own, so
+    there a job without a handler for SIGTERM ends at SIGTERM; the caller makes that true with SIGKILL.
+    """
+    if number in ENDS_NOTHING_BY_DEFAULT or number == signal.SIGKILL:
+        return False
+    masks = dict(_MASK.findall(_read(PROC / str(pid) / "status")))
+    return bool(masks) and not any(int(mask, 16) >> (number - 1) & 1 for mask in masks.values())
+
+
+class MemoryEvents:
+    """How often the kernel killed in a container's cgroup for lack of memory.
+
+    Readable until the cgroup is removed, about 70 ms after the end of the job.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._path = _memory_events(_read(PROC / str(pid) / "cgroup")) if pid else None
+
+    def oom_kills(self) -> int:
+        """Return the count, 0 when it can no longer be read."""
+        found = _OOM_KILLS.search(_read(self._path)) if self._path else None
+        return int(found[1]) if found else 0
+
+
+def _memory_events(cgroups: str) -> Path | None:
+    """Find the file of a process's memory events, from its `/proc/PID/cgroup`."""
+    for line in cgroups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return CGROUP_V1_MEMORY / path.lstrip("/") / "memory.oom_control"
+    for line in cgroups.splitlines():
+        if line.startswith("0::"):
+            return CGROUP_V2 / line.removeprefix("0::").lstrip("/") / "memory.events"
+    return None
+
+
+def _read(path: Path) -> str:
+    """Read a file the kernel makes up: it costs microseconds and never waits for a disk."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

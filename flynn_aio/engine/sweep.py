@@ -1,0 +1,159 @@
+"""Sweep: what a killed service left half done, found and put away.
+
+Only at boot and after a new service took over. A conmon, network namespace or storage that Podman does not
+know was leaked by the old service in the middle of a start (`findings.md` §11). Each look at the machine
+comes before the look at Podman's list: what is just being made is then in the list.
+"""
+
+import logging
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import trio
+
+from ..errors import EngineError
+from ..model import JobID
+from ..settings import EngineSettings
+from .calls import Calls
+
+logger = logging.getLogger(__name__)
+
+PROC = Path("/proc")
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+NETNS = Path("/run/netns")
+COMMAND_TIMEOUT_S = 10.0
+
+_LOCAL_ADDRESS = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)\n\s+/32 host LOCAL")
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """A conmon with our prefix: its pid and the container it keeps."""
+
+    pid: int
+    container: str
+
+
+async def sweep(calls: Calls, settings: EngineSettings, *, in_flight: Callable[[], Collection[JobID]]) -> None:
+    """Put away leaked conmons, network namespaces and half-made storage of this appliance.
+
+    Args:
+        in_flight: jobs that are being started: nothing of theirs is a leftover.
+
+    Raises:
+        EngineError: Podman does not answer.
+    """
+    keepers = await trio.to_thread.run_sync(find_keepers, settings.prefix)
+    spaces = await _namespaces(settings.subnet)
+    known = await calls.list_ours()
+    containers, addresses = {row.id for row in known}, {row.address for row in known}
+    for keeper in keepers:
+        if keeper.container not in containers:
+            await _end_leaked_container(keeper)
+    for space, address in spaces.items():
+        if address not in addresses:
+            await _delete_namespace(space)
+    await _remove_storage(calls, settings, containers, in_flight)
+
+
+def find_keepers(prefix: str) -> list[Keeper]:
+    """Return the conmons whose container's name begins with `prefix`. Blocks: it reads every command line."""
+    keepers = []
+    for entry in PROC.iterdir():
+        if entry.name.isdecimal():
+            keeper = _as_keeper(int(entry.name), _read(entry / "cmdline"), prefix)
+            if keeper:
+                keepers.append(keeper)
+    return keepers
+
+
+def _as_keeper(pid: int, command_line: str, prefix: str) -> Keeper | None:
+    words = command_line.split("\0")
+    if not words[0].endswith("conmon") or "-n" not in words or "-c" not in words:
+        return None
+    name, container = words[words.index("-n") + 1], words[words.index("-c") + 1]
+    return Keeper(pid, container) if name.startswith(prefix) else None
+
+
+async def _end_leaked_container(keeper: Keeper) -> None:
+    logger.warning("leaked container ended", extra={"container": keeper.container, "conmon": keeper.pid})
+    for name in ("runc", "crun"):
+        if shutil.which(name):
+            await _run(name, "delete", "-f", keeper.container)
+    with suppress(ProcessLookupError):
+        os.kill(keeper.pid, signal.SIGKILL)
+    await trio.to_thread.run_sync(_remove_cgroups, keeper.container)
+
+
+def _remove_cgroups(container: str) -> None:
+    """Remove a container's empty control groups, in every hierarchy. Blocks."""
+    for group in [*CGROUP_ROOT.glob(f"*/libpod_parent/*{container}"), *CGROUP_ROOT.glob(f"libpod_parent/*{container}")]:
+        for inner in sorted(group.rglob("*"), reverse=True):
+            if inner.is_dir():
+                _rmdir(inner)
+        _rmdir(group)
+
+
+def _rmdir(group: Path) -> None:
+    try:
+        group.rmdir()
+    except OSError as exc:
+        logger.warning("control group not removed", extra={"group": str(group), "why": str(exc)})
+
+
+async def _namespaces(subnet: IPv4Network) -> dict[Path, str]:
+    """Return Podman's named network namespaces that hold an address of our subnet, and that address."""
+    found = {}
+    for space in await trio.to_thread.run_sync(lambda: sorted(NETNS.glob("netns-*"))):
+        table = await _run("nsenter", f"--net={space}", "cat", "/proc/self/net/fib_trie")
+        for address in _LOCAL_ADDRESS.findall(table):
+            if IPv4Address(address) in subnet:
+                found[space] = address
+    return found
+
+
+async def _delete_namespace(space: Path) -> None:
+    """Unmount and remove a namespace; its veth goes with it."""
+    logger.warning("leaked network namespace removed", extra={"namespace": space.name})
+    await _run("umount", "--lazy", str(space))
+    try:
+        await trio.Path(space).unlink(missing_ok=True)
+    except OSError as exc:
+        logger.warning("network namespace not removed", extra={"namespace": space.name, "why": str(exc)})
+
+
+async def _remove_storage(
+    calls: Calls, settings: EngineSettings, known: Collection[str], in_flight: Callable[[], Collection[JobID]]
+) -> None:
+    """Remove containers that exist in Podman's storage alone: their name is taken, their labels are lost."""
+    for row in await calls.list_storage():
+        names = [name for name in row.names if name.startswith(settings.prefix)]
+        if row.id in known or not names or names[0].removeprefix(settings.prefix) in in_flight():
+            continue
+        logger.warning("half-made container removed", extra={"container": names[0]})
+        try:
+            await calls.remove(row.id)
+        except EngineError as exc:
+            logger.warning("half-made container not removed", extra={"container": names[0], "why": exc.message})
+
+
+async def _run(*command: str) -> str:
+    """Run a small command of the system; return its output, whatever its exit code."""
+    with trio.move_on_after(COMMAND_TIMEOUT_S):
+        done = await trio.run_process(list(command), capture_stdout=True, capture_stderr=True, check=False)
+        return done.stdout.decode(errors="replace")
+    return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
