@@ -32,7 +32,7 @@ Dir::Cache::srcpkgcache "";
 DPkg::Options:: "--force-unsafe-io";
 DPkg::Use-Pty "0";
 """
-"""apt's settings inside an image build, for a small and quick installation: one that loses power half way is made again."""
+"""apt's settings inside an image build: small and quick, since one that loses power half way is made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,11 @@ def apt_settings(dump: str) -> str:
 
 
 def outer_resolvers(resolv_conf: str) -> str | None:
-    """Return a resolv.conf without the servers on loopback, which is another machine inside; ``None`` if none is left."""
+    """Return a resolv.conf without the servers on loopback, which is another machine inside.
+
+    Returns:
+        ``None`` when no server is left.
+    """
     kept, servers = [], 0
     for line in resolv_conf.splitlines():
         words = line.split()

@@ -126,8 +126,10 @@ def read_stack(folder: Path, *, image: str) -> StackRecipe:
             install=(folder / "install").read_bytes(),
             images=images,
         )
-    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as exc:
-        raise ValidationError(f"cannot read the stack {folder.name} from {where}: {exc!r}") from exc
+    except KeyError as exc:
+        raise ValidationError(f"cannot read the stack {folder.name}: {where} does not say {exc}") from exc
+    except (OSError, TypeError, tomllib.TOMLDecodeError) as exc:
+        raise ValidationError(f"cannot read the stack {folder.name} from {where}: {exc}") from exc
     missing = {BASE, RUNNER, BUILDER} - stack.images.keys()
     if missing:
         raise ValidationError(f"the stack {folder.name} in {where} has no image {', '.join(sorted(missing))}")

@@ -101,8 +101,12 @@ class Stack:
         Cancellation: images that were finished stay, the one in the making leaves nothing.
         """
         runner, builder = self._recipe.runner(language), self._recipe.builder(language)
-        for name in (runner, builder):
-            await self._ensure(name, say)
+        if not (await self._is_present(runner) and await self._is_present(builder)):
+            if self._making.locked():
+                await say("-----> Waiting for another push, which makes images of the stack")
+            async with self._making:
+                await self._make_lineage(runner, say)
+                await self._make_lineage(builder, say)
         return StackImages(
             runner=self._recipe.reference(runner),
             builder=self._recipe.reference(builder),
@@ -113,28 +117,23 @@ class Stack:
     async def list(self) -> list[StackImage]:
         """Return every image of the stack, parents before children, and whether it is there."""
         return [
-            StackImage(
-                name=name,
-                image=self._recipe.reference(name),
-                present=await self._engine.image_exists(self._recipe.reference(name)),
-            )
+            StackImage(name=name, image=self._recipe.reference(name), present=await self._is_present(name))
             for name in self._recipe.images
         ]
 
-    async def _ensure(self, name: str, say: Say) -> None:
-        if await self._engine.image_exists(self._recipe.reference(name)):
-            return
-        if self._making.locked():
-            await say("-----> Waiting for another push, which makes images of the stack")
-        async with self._making:
-            missing = []
-            for recipe in reversed(self._recipe.lineage(name)):
-                if await self._engine.image_exists(self._recipe.reference(recipe.name)):
-                    break
-                missing.append(recipe)
-            for recipe in reversed(missing):
-                await say(f"-----> Making the stack image {recipe.name} (once on this machine)")
-                await self._make(recipe, say)
+    async def _is_present(self, name: str) -> bool:
+        return await self._engine.image_exists(self._recipe.reference(name))
+
+    async def _make_lineage(self, name: str, say: Say) -> None:
+        """Make an image and those of its ancestors that it lacks; a present image needs no ancestors."""
+        missing: list[Recipe] = []
+        for recipe in reversed(self._recipe.lineage(name)):
+            if await self._is_present(recipe.name):
+                break
+            missing.append(recipe)
+        for recipe in reversed(missing):
+            await say(f"-----> Making the stack image {recipe.name} (once on this machine)")
+            await self._make(recipe, say)
 
     async def _make(self, recipe: Recipe, say: Say) -> None:
         async with _workplace(self._settings.work_dir, recipe.name) as place:
@@ -263,13 +262,17 @@ class Stack:
 @asynccontextmanager
 async def _workplace(work_dir: Path, name: str) -> AsyncIterator[Path]:
     """A directory for one image in the making, gone at the end."""
-    work_dir.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=f"stack-{name}-", dir=work_dir))
+    place = _new_folder(work_dir, f"stack-{name}-")
     try:
         yield place
     finally:
         with trio.move_on_after(CLEANUP_S, shield=True):
             await trio.to_thread.run_sync(partial(shutil.rmtree, place, ignore_errors=True))
+
+
+def _new_folder(parent: Path, prefix: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
 
 
 def _write_tree(root: Path, recipe: Recipe) -> None:
