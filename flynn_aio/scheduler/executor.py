@@ -81,8 +81,8 @@ class Executor:
         for action in actions:
             if action.job not in self.doing:
                 self._begin(action)
-            elif isinstance(action, StopJob) and (unwanted := self._unwanted.get(action.job)):
-                unwanted.set()
+            elif isinstance(action, StopJob) and action.job in self._unwanted:
+                self._unwanted[action.job].set()
 
     def forget(self, jobs: Iterable[JobID]) -> None:
         """Drop the reasons of failed starts which are in their rows by now."""
