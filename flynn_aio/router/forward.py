@@ -299,7 +299,7 @@ class _Forwarder:
                 command = await self._read_answer(connection)
             except VisitorGone as exc:  # in here, so that no group wraps it
                 gone = exc
-            nursery.cancel_scope.cancel("the exchange has ended")
+            nursery.cancel_scope.cancel()
         if gone or isinstance(upload.failed, VisitorGone):
             raise gone or upload.failed or VisitorGone
         if upload.failed and isinstance(command, Reply):
