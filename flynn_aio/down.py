@@ -7,9 +7,9 @@ import time
 
 import trio
 
-from .bootstrap import BootError, claimed, running_pid
-from .errors import FlynnError
+from .bootstrap import claimed, running_pid
 from .settings import Settings
+from .up import expected
 
 MARGIN_S = 20.0
 """Beyond the drain the settings allow: the store's last checkpoint, a slow disk."""
@@ -26,12 +26,15 @@ def down(settings: Settings) -> int:
         _stop_process(settings)
         with claimed(settings.data_dir):
             removed = trio.run(shut_down, settings.engine)
-    except (BootError, FlynnError) as exc:
-        print(f"error: {exc.message}", file=sys.stderr)
+    except BaseException as exc:
+        errors = expected(exc)
+        if errors is None:
+            raise
+        for error in errors:
+            print(f"error: {error.message}", file=sys.stderr)
         return 1
-    for line in removed:
-        print(f"removed {line}")
-    print("stopped; `flynn-aio up` starts everything again")
+    print(f"stopped {len(removed.jobs)} job{'' if len(removed.jobs) == 1 else 's'}")
+    print("nothing of it runs any more; `flynn-aio up` starts everything again")
     return 0
 
 
