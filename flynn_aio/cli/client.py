@@ -83,6 +83,12 @@ class Answer:
         except (BlockingIOError, ssl.SSLWantReadError):
             return wire, b""
 
+    def __enter__(self) -> "Answer":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._response.close()
         self.connection.close()
@@ -100,6 +106,12 @@ class Client:
             "Authorization": "Basic " + b64encode(f":{cluster.key}".encode()).decode(),
         }
         self._idle: Connection | None = None
+
+    def close(self) -> None:
+        """Close the idle connection; the client can still be used."""
+        if self._idle is not None:
+            self._idle.close()
+            self._idle = None
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         return self._send("GET", path, query=query)

@@ -5,6 +5,8 @@ Source: `cli.md` §5.4, `controller-api.md` §7; Flynn `cli/log.go`.
 
 import json
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from .client import part
 from .failure import Failure
@@ -27,40 +29,44 @@ def log(args: Args, session: Session) -> None:
         -t, --process-type=<type>  only lines of this process type; '' for one-off jobs
         -i, --init                 what was said about the job itself, to stderr
     """
+    outputs = {"stdout": sys.stdout, "stderr": sys.stderr if args.flag("--split-stderr") else sys.stdout}
+    if args.flag("--init"):
+        outputs["init"] = sys.stderr
+    client, raw = session.client, args.flag("--raw-output")
+    path = f"/apps/{part(session.app)}/log"
+    with client.open("GET", path, query={**_query(args), "stream_types": ",".join(outputs)}, accept="*/*") as answer:
+        for line in answer.lines():
+            said = _said(line)
+            output = outputs.get(said.get("stream", ""))
+            if output is not None:
+                output.write((said.get("msg", "") if raw else _prefixed(said)) + "\n")
+
+
+def _query(args: Args) -> dict[str, str]:
+    """Return what to ask for. An empty process type means one-off jobs, which is not the same as none given."""
     number = args.value("--number")
     if number and not number.removeprefix("-").isdecimal():
         raise Failure(f"invalid number of lines: {quoted(number)}")
-    streams = ["stdout", "stderr", *(["init"] if args.flag("--init") else [])]
-    query = {"stream_types": ",".join(streams)}
-    if args.flag("--follow"):
-        query["follow"] = "true"
+    query = {"follow": "true"} if args.flag("--follow") else {}
     if args.value("--job"):
         query["job_id"] = args.value("--job")
     if number:
         query["lines"] = number
     if args.flag("--process-type"):
         query["process_type"] = args.value("--process-type")
+    return query
 
-    outputs = {
-        "stdout": sys.stdout,
-        "stderr": sys.stderr if args.flag("--split-stderr") else sys.stdout,
-        "init": sys.stderr,
-    }
-    raw = args.flag("--raw-output")
-    client = session.client
-    answer = client.open("GET", f"/apps/{part(session.app)}/log", query=query, accept="*/*")
-    for line in answer.lines():
-        if not line.strip():
-            continue
-        try:
-            said = json.loads(line)
-        except ValueError as exc:
-            raise Failure(f"the log contains what is not a log line: {line[:200]!r}") from exc
-        output = outputs.get(said.get("stream", ""))
-        if output is None:
-            continue
-        text = said.get("msg", "")
-        if not raw:
-            job = f"{said.get('process_type', '')}.{said.get('job_id', '')}"
-            text = f"{log_time(said['timestamp'])} {said.get('source', '')}[{job}]: {text}"
-        output.write(f"{text}\n")
+
+def _said(line: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(line or b"{}")
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise Failure(f"the log contains what is not a log line: {line[:200]!r}")
+    return said
+
+
+def _prefixed(said: Mapping[str, Any]) -> str:
+    job = f"{said.get('process_type', '')}.{said.get('job_id', '')}"
+    return f"{log_time(said['timestamp'])} {said.get('source', '')}[{job}]: {said.get('msg', '')}"

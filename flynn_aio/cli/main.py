@@ -56,8 +56,8 @@ def _run(argv: Sequence[str]) -> int:
     command = commands.find(line.text("<command>"))
     grammar = usage.read(commands.command_help(command))
     args = usage.parse(grammar, line.all("<args>"), options_first=command.options_first)
-    session = Session(app=line.value("-a"), cluster=line.value("-c"), environ=os.environ)
-    return commands.function(command)(args, session) or 0
+    with Session(app=line.value("-a"), cluster=line.value("-c"), environ=os.environ) as session:
+        return commands.function(command)(args, session) or 0
 
 
 def _printable(word: str) -> str:

@@ -92,12 +92,9 @@ def _attached(client: Client, path: str, job: Mapping[str, Any], environ: Mappin
         rows, columns = window(terminal)
         size = {"COLUMNS": str(columns), "LINES": str(rows), "TERM": environ.get("TERM", "")}
         job = {**job, "tty": True, "tty_columns": columns, "tty_lines": rows, "env": size}
-    answer = client.open("POST", path, job, headers=_UPGRADE, upgrade=True)
-    try:
+    with client.open("POST", path, job, headers=_UPGRADE, upgrade=True) as answer:
         wire, early = answer.take_over()
         with nullcontext() if terminal is None else raw_terminal(terminal):
             attachment = Attachment(wire, early, stdin=stdin, terminal=terminal)
             status = attachment.run()
-    finally:
-        answer.close()
     return 0 if attachment.interrupted else status % 256

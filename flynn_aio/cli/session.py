@@ -32,6 +32,13 @@ class Session:
         self._wanted_app = app
         self._wanted_cluster = cluster or environ.get("FLYNN_CLUSTER", "")
 
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if "client" in self.__dict__:
+            self.client.close()
+
     @cached_property
     def rc_path(self) -> "Path":
         from . import rc

@@ -152,7 +152,11 @@ def test_quoting(text, shown):
 
 
 def test_a_release_in_one_line_is_what_go_would_write():
-    release = {"id": "r", "env": {"B": "<a&b>", "A": "é"}, "processes": {"web": {"args": ["z", "a"], "env": {"Z": "", "Y": ""}}}}
+    release = {
+        "id": "r",
+        "env": {"B": "<a&b>", "A": "é"},
+        "processes": {"web": {"args": ["z", "a"], "env": {"Z": "", "Y": ""}}},
+    }
     assert render.one_line_json(release) == (
         '{"id":"r","env":{"A":"é","B":"\\u003ca\\u0026b\\u003e"},'
         '"processes":{"web":{"args":["z","a"],"env":{"Y":"","Z":""}}}}'
