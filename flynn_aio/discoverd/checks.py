@@ -92,7 +92,7 @@ async def _get(stream: trio.abc.Stream, *, host: str, path: str, wanted: int) ->
     while True:
         match http.next_event():
             case h11.NEED_DATA:
-                http.receive_data(await stream.receive_some(HEAD_BYTES))
+                http.receive_data(bytes(await stream.receive_some(HEAD_BYTES)))
             case h11.Response(status_code=code):
                 status = code
                 if not wanted:

@@ -1,0 +1,19 @@
+"""Logs: the output of jobs, kept, read and followed.
+
+Words used here:
+
+- *record*: what conmon writes per `write()` of a job; *line*: records joined up to a newline.
+- *message*: a line with where it came from, as readers get it.
+- *origin*: the output of one job, or what the engine says about it (stream `init`).
+- *part*: one of the files an origin is in: the present one, and what conmon left before it.
+- *ring*: the newest lines of an app. They lie in the files, not in memory.
+- *backlog*: the lines from before that a follower gets first.
+
+Source: `logs.md`; `findings.md` §2.
+"""
+
+from .line import LogMessage
+from .query import LogQuery
+from .store import Logs, open_logs
+
+__all__ = ["LogMessage", "LogQuery", "Logs", "open_logs"]

@@ -1,0 +1,161 @@
+"""Following: an app's lines as they are written, after a backlog.
+
+A follower stands at a place in each file and reads on when the directory says that something
+changed. The file is its buffer, so a slow reader costs no memory; one that falls too far
+behind is taken ahead, and told how many lines it has missed. No other line is missed and none
+comes twice: the backlog ends, and reading on begins, at the same byte.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Protocol, TypeVar
+
+import trio
+
+from ..clock import Clock
+from ..model import AppID, JobID
+from ..settings import LogSettings
+from .files import OURS, origin_of, survey
+from .history import History
+from .inotify import Changes
+from .line import INIT, LogMessage, Origin, message
+from .query import LogQuery, in_order
+from .record import Decoder, Line
+from .tail import Tail
+
+T = TypeVar("T")
+
+CHUNK_BYTES = 64 * 1024
+"""Read between two checkpoints: a few hundred lines, some milliseconds."""
+LAG_BYTES = 8 * 1024 * 1024
+"""How far behind a follower may be in one file."""
+KEEP_BYTES = 256 * 1024
+"""How much of the end it still gets after having been taken ahead."""
+
+
+class RunBlocking(Protocol):
+    """How to run a blocking function that only reads: in a thread, or at once in a test with a virtual clock."""
+
+    async def __call__(self, blocking: Callable[[], T], /) -> T: ...
+
+
+LiveJobs = Callable[[], Awaitable[frozenset[JobID] | None]]
+"""Returns the jobs that may still write; ``None`` when the engine does not say."""
+
+
+class Follower:
+    """One reader of one app.
+
+    Args:
+        changes: what the directory reports about the app's files, since before `history` was read.
+        known: names of the files there were then.
+        jobs_version: counts how often some job may have ended.
+    """
+
+    def __init__(
+        self,
+        app: AppID,
+        query: LogQuery,
+        changes: Changes,
+        history: History,
+        *,
+        known: Iterable[str],
+        settings: LogSettings,
+        clock: Clock,
+        live_jobs: LiveJobs,
+        jobs_version: Callable[[], int],
+        run_blocking: RunBlocking,
+    ) -> None:
+        self._app = app
+        self._query = query
+        self._changes = changes
+        self._settings = settings
+        self._clock = clock
+        self._live_jobs = live_jobs
+        self._jobs_version = jobs_version
+        self._run_blocking = run_blocking
+        self._known = set(known)
+        self._tails = {tail.name: tail for tail in history.tails}
+        self._asked_at: dict[str, int] = {}  # file -> version of the jobs when its job was last seen running
+
+    def look_again(self) -> None:
+        """Some job may have ended: its last line may be one without a newline."""
+        self._changes.bell.ring()
+
+    async def run(self, backlog: Iterable[LogMessage], send: trio.MemorySendChannel[LogMessage]) -> None:
+        """Send the backlog and then every new line, until cancelled or nobody receives any more."""
+        with send:
+            try:
+                for old in backlog:
+                    await send.send(old)
+                while True:
+                    seen = self._changes.bell.version
+                    await self._catch_up(send)
+                    await self._changes.bell.moved_past(seen)
+            except trio.BrokenResourceError:
+                return
+
+    async def _catch_up(self, send: trio.MemorySendChannel[LogMessage]) -> None:
+        """Send everything that is there by now."""
+        await self._read_on(await self._changed(), send, is_last=False)
+        version = self._jobs_version()
+        undecided = [
+            tail
+            for tail in self._tails.values()
+            if tail.decoder.has_pending and self._asked_at.get(tail.name) != version
+        ]
+        if not undecided:
+            return
+        live = await self._live_jobs()
+        if live is None:  # we are rung again when the engine answers
+            return
+        ended = [tail for tail in undecided if tail.origin.job not in live]
+        self._asked_at |= {tail.name: version for tail in undecided if tail.origin.job in live}
+        await self._read_on(ended, send, is_last=True)
+
+    async def _read_on(self, behind: list[Tail], send: trio.MemorySendChannel[LogMessage], *, is_last: bool) -> None:
+        """Read to the end of what is there, a piece of each file in turn.
+
+        Args:
+            is_last: nothing will follow, so that an unfinished line is one.
+        """
+        while behind:
+            batch: list[tuple[Origin, list[Line]]] = []
+            for tail in list(behind):
+                lines, left = tail.read_on(self._settings.dir, most=CHUNK_BYTES)
+                if left <= 0:
+                    behind.remove(tail)
+                    lines += tail.decoder.flush() if is_last else []
+                wanted = [line for line in lines if line.stream in self._query.streams]
+                if left > LAG_BYTES:
+                    wanted.append(await self._skip(tail))
+                batch.append((tail.origin, wanted))
+                await trio.lowlevel.checkpoint()
+            for line, origin in in_order(batch):
+                await send.send(message(line, origin))
+
+    async def _skip(self, tail: Tail) -> Line:
+        """Take a place ahead, and return the line that says so."""
+        settings = self._settings
+        skip = partial(tail.skip, settings.dir, keep=KEEP_BYTES, line_bytes=settings.line_bytes)
+        lines = await self._run_blocking(skip)
+        text = f"{lines} lines were left out here: they came faster than they were read; `flynn log -n` has the newest"
+        now = self._clock.now().replace(tzinfo=None).isoformat(timespec="microseconds")
+        return Line(f"{now}000", INIT, text.encode())
+
+    async def _changed(self) -> list[Tail]:
+        """Return the places behind which something may have been written."""
+        names, is_lost = self._changes.take()
+        if is_lost:
+            files = await self._run_blocking(partial(survey, self._settings.dir, app=self._app))
+            names |= {file.name for file in files}
+        return [tail for name in sorted(names) if (tail := self._tails.get(name) or self._begin(name))]
+
+    def _begin(self, name: str) -> Tail | None:
+        """Return the beginning of a file that is new; ``None`` when it is not, or nobody wants it."""
+        origin = origin_of(name)
+        is_new = name not in self._known and not name.endswith(OURS)
+        if origin is None or not is_new or origin.app != self._app or not self._query.wants(origin):
+            return None
+        tail = self._tails[name] = Tail(origin, name, Decoder(line_bytes=self._settings.line_bytes))
+        return tail
