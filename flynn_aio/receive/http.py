@@ -189,7 +189,12 @@ class _Exchange:
         while True:
             with trio.move_on_after(BODY_IDLE_S) as waiting:
                 message = await self._receive()
-            if waiting.cancelled_caught or message["type"] == "http.disconnect":
+            if waiting.cancelled_caught:
+                self._refusal = Refusal(
+                    408, f"nothing came for {BODY_IDLE_S:.0f} seconds", ((b"connection", b"close"),)
+                )
+                return False
+            if message["type"] == "http.disconnect":
                 return False
             data = message.get("body", b"")
             for piece in self._inflate.feed(data) if self._inflate else (data,):

@@ -63,35 +63,31 @@ class Pushes:
 
         Cancellation: the build is gone and what it made with it; the branch has not moved.
         """
-        failure: FlynnError | OSError | None = None
-        try:
-            await self._accept(app, repository, await hand_over.wait_push(), hand_over.say)
-        except* (FlynnError, OSError) as group:
-            failure = _first(group)
-        if failure:
-            logger.info("push rejected", extra={"app": app.id, "error": str(failure)})
-            for line in await self._reason(app, failure):
-                await hand_over.say(line)
-        await hand_over.decide(welcome=failure is None)
-
-    async def _accept(self, app: App, repository: Repository, push: Push, say: Say) -> None:
-        update = deployed_update(push.updates)
         waited = False
 
         async def tell(ahead: int) -> None:
             nonlocal waited
             waited = True
-            await say(f"-----> Waiting for {_count(ahead, 'other push', 'other pushes')} to {app.name} to finish...")
+            pushes = _count(ahead, "other push", "other pushes")
+            await hand_over.say(f"-----> Waiting for {pushes} to {app.name} to finish...")
 
+        try:
+            push = await hand_over.wait_push()
+            update = deployed_update(push.updates)
+        except PushRejected as exc:
+            await self._answer(app, hand_over, exc)
+            return
         async with repository.line.place(tell):
-            if waited and not await repository.still_at(update):
-                branch = update.ref.removeprefix("refs/heads/")
-                raise PushRejected(
-                    f"{branch} has moved while this push waited: somebody else deployed",
-                    more=["To put yours on top: git fetch flynn, then merge or rebase, and push again."],
-                )
-            await self._deploy(app.id, repository, push, update, say)
-            await repository.point_head(update.ref)
+            failure: FlynnError | OSError | None = None
+            try:
+                if waited:
+                    await _check_unmoved(repository, update)
+                await self._deploy(app.id, repository, push, update, hand_over.say)
+                await repository.point_head(update.ref)
+            except* (FlynnError, OSError) as group:
+                failure = _first(group)
+            await self._answer(app, hand_over, failure)
+            await trio.sleep_forever()  # git moves the refs now; its end ends this, and lets in the next
 
     async def _deploy(self, app_id: AppID, repository: Repository, push: Push, update: RefUpdate, say: Say) -> None:
         current = await self._store.read(partial(_read_current, app_id=app_id))
@@ -119,24 +115,30 @@ class Pushes:
                 )
                 built = await self._builder.build(source, place, say, leaving=leaving)
             await say("-----> Creating release...")
-            await self._slugs.publish(build, app.id, place)
+            change = partial(
+                create,
+                app_id=app.id,
+                runner=runner_artifact(built.runner),
+                slug=slug_artifact(build, size=built.size, types=built.commands),
+                types=built.commands,
+                meta=push_meta(commit=update.new, stack=self._settings.stack),
+            )
             async with open_follower(self._store, app.id) as follower:
-                slug = slug_artifact(build, size=built.size, types=built.commands)
-                change = partial(
-                    create,
-                    app_id=app.id,
-                    runner=runner_artifact(built.runner),
-                    slug=slug,
-                    types=built.commands,
-                    meta=push_meta(commit=update.new, stack=self._settings.stack),
-                )
                 try:
+                    await self._slugs.publish(build, app.id, place)
                     created = await self._store.transact(change)
-                except BaseException:  # nothing was written, so nothing refers to the slug
+                except BaseException:  # no release refers to the slug, and none will
                     await self._slugs.unpublish(build)
                     raise
                 logger.info("release created", extra={"app": app.id, "release": created.release.id})
                 await DeployWait(self._store, created, follower, say, self._tail).wait()
+
+    async def _answer(self, app: App, hand_over: HandOver, failure: FlynnError | OSError | None) -> None:
+        if failure:
+            logger.info("push rejected", extra={"app": app.id, "error": str(failure)})
+            for line in await self._reason(app, failure):
+                await hand_over.say(line)
+        await hand_over.decide(welcome=failure is None)
 
     async def _reason(self, app: App, failure: FlynnError | OSError) -> list[str]:
         """Return the lines that say why a push was refused: the phase, the cause, what still serves."""
@@ -148,6 +150,16 @@ class Pushes:
         except FlynnError as exc:  # the app was deleted meanwhile, or the database does not answer
             return [*build.lines, f"{INDENT}{exc.message}"]
         return [*build.lines, f"{INDENT}{serving_line(app.name, current.serving)}"]
+
+
+async def _check_unmoved(repository: Repository, update: RefUpdate) -> None:
+    """Refuse a push whose ground was taken while it waited: git would, but only after the build."""
+    if not await repository.still_at(update):
+        branch = update.ref.removeprefix("refs/heads/")
+        raise PushRejected(
+            f"{branch} has moved while this push waited: somebody else deployed",
+            more=["To put yours on top: git fetch flynn, then merge or rebase, and push again."],
+        )
 
 
 def _first(group: BaseExceptionGroup[FlynnError | OSError]) -> FlynnError | OSError:

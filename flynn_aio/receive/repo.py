@@ -32,7 +32,7 @@ HAND_OVER_MAX = 8 * 1024 * 1024
 # `/dev/fd` because a shell's own redirections know single digits only.
 HOOK = """#!/bin/sh
 {
-  printf '%s\\n' "$GIT_OBJECT_DIRECTORY" "$GIT_ALTERNATE_OBJECT_DIRECTORIES"
+  printf '=%s\\n' "$GIT_OBJECT_DIRECTORY" "$GIT_ALTERNATE_OBJECT_DIRECTORIES"
   cat
   echo
 } >"/dev/fd/$FLYNN_PUSH"
@@ -76,11 +76,10 @@ class HandOver:
             text += await self._asked.receive_some(READ_BYTES)
             if len(text) > HAND_OVER_MAX:
                 raise PushRejected("The push names too many refs; push fewer at once.")
-        objects, alternates, lines = text.decode(errors="surrogateescape").rstrip("\n").split("\n", 2)
-        return Push(
-            updates=parse_updates(lines),
-            objects={"GIT_OBJECT_DIRECTORY": objects, "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternates},
-        )
+        objects, alternates, lines = text.decode(errors="surrogateescape").removesuffix("\n\n").split("\n", 2)
+        places = {"GIT_OBJECT_DIRECTORY": objects[1:], "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternates[1:]}
+        # Without new objects there is no quarantine, and git takes an empty variable for a place.
+        return Push(updates=parse_updates(lines), objects={name: place for name, place in places.items() if place})
 
     async def say(self, line: str) -> None:
         """Show one line to the pusher; waits while the pusher does not read."""

@@ -145,10 +145,12 @@ def read_file(slug: Path, name: str) -> bytes | None:
         return None
     except OSError as exc:
         raise SlugError(f"{name} is not a plain file: {exc.strerror}") from exc
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise SlugError(f"{name} is not a plain file")
-        data = file.read(FILE_MAX + 1)
+        data = os.read(descriptor, FILE_MAX + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > FILE_MAX:
         raise SlugError(f"{name} is larger than {FILE_MAX // 1024} KiB")
     return data

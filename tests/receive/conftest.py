@@ -115,7 +115,9 @@ class FakeScheduler:
             status = 7 if reached is JobState.DOWN else None
             changes.put_job(
                 tx,
-                Job(uuid=job, id=f"host0-{job}", app=app, release=release, type="web", state=reached, exit_status=status),
+                Job(
+                    uuid=job, id=f"host0-{job}", app=app, release=release, type="web", state=reached, exit_status=status
+                ),
                 formation=True,
             )
 

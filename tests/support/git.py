@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +46,31 @@ class Said:
         """What the other side said, without git's `remote: ` and the way it is erased."""
         said = (line.partition("remote: ")[2] for line in self.text.splitlines() if line.startswith("remote: "))
         return [line.removeprefix(ERASE).rstrip() for line in said]
+
+
+class Pushing:
+    """A push on its way; what it says is collected while it runs."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.text = ""
+        self._moved = trio.Event()
+
+    async def collect(self) -> None:
+        assert self.process.stdout is not None
+        async for piece in self.process.stdout:
+            self.text += piece.decode(errors="replace")
+            self._moved.set()
+            self._moved = trio.Event()
+
+    async def wait_for(self, text: str, *, within_s: float = 10.0) -> None:
+        """Wait until it has said this."""
+        with trio.fail_after(within_s):
+            while text not in self.text:
+                await self._moved.wait()
+
+    async def wait(self) -> int:
+        return await self.process.wait()
 
 
 class Client:
@@ -104,7 +129,7 @@ class Client:
         return {ref: commit for commit, ref in (line.split("\t") for line in said.text.splitlines())}
 
     @asynccontextmanager
-    async def pushing(self, *refspecs: str) -> AsyncIterator[trio.Process]:
+    async def pushing(self, *refspecs: str) -> AsyncIterator[Pushing]:
         """Have a push on its way; leaving the block kills it if it still runs."""
         process = await trio.lowlevel.open_process(
             ["git", "push", self.url, *(refspecs or ("master",))],
@@ -114,17 +139,22 @@ class Client:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            await process.wait()
+        async with trio.open_nursery() as nursery:
+            pushing = Pushing(process)
+            nursery.start_soon(pushing.collect)
+            try:
+                yield pushing
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                with trio.CancelScope(shield=True):
+                    await process.wait()
 
 
-async def eventually(check: Callable[[], Any], *, within_s: float = 10.0) -> Any:
+async def eventually(check: Callable[[], Awaitable[Any]], *, within_s: float = 10.0) -> Any:
     """Return the first true answer of `check`, which real processes take a while to bring about."""
     with trio.fail_after(within_s):
-        while not (answer := check()):
+        while True:
+            if answer := await check():
+                return answer
             await trio.sleep(0.01)
-    return answer
