@@ -241,7 +241,7 @@ class RequestReader(_Reader):
     def _refuse_early(self) -> None:
         """Do not wait for the end of what cannot become a request, such as a TLS handshake."""
         first, newline, _ = self._buffer[: _MAX_REQUEST_LINE + 2].partition(b"\n")
-        if not _looks_like_a_method(first):
+        if not _looks_like_a_method(first) or (newline and not first.endswith(b"\r")):
             raise RemoteProtocolError("not a request line")
         if not newline and len(first) > _MAX_REQUEST_LINE:
             raise RemoteProtocolError("request line too long", status=414)

@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,16 +31,14 @@ class Backends:
     async def start(self, serve: Serve, *, service: str = "hello-web", job: str = "", index: int = 0) -> str:
         """Serve every connection with `serve`, register the address, and return it."""
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        addr = "127.0.0.1:{}".format(listener.socket.getsockname()[1])
+        addr = f"127.0.0.1:{listener.socket.getsockname()[1]}"
         self.accepted[addr] = 0
 
         async def counted(stream: trio.SocketStream) -> None:
             self.accepted[addr] += 1
             async with stream:
-                try:
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await serve(stream)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    pass
 
         self.nursery.start_soon(trio.serve_listeners, counted, [listener])
         self.register(addr, service=service, job=job, index=index)
