@@ -12,6 +12,7 @@ Words used here:
 - *sweep*: putting away what a killed service left half done.
 """
 
+from .doctor import Finding, probe_host
 from .fake import (
     Behaviour,
     FakeEngine,
@@ -24,7 +25,7 @@ from .fake import (
     run_forever,
 )
 from .init_log import OOM_TEXT, log_record
-from .lifecycle import open_engine
+from .lifecycle import Removed, open_engine, shut_down
 from .protocol import (
     Attachment,
     Engine,
@@ -45,6 +46,7 @@ __all__ = [
     "Behaviour",
     "Engine",
     "FakeEngine",
+    "Finding",
     "JobSpec",
     "JobStatus",
     "Mount",
@@ -52,6 +54,7 @@ __all__ = [
     "Partition",
     "Process",
     "Program",
+    "Removed",
     "RunState",
     "Stream",
     "exits",
@@ -65,5 +68,7 @@ __all__ = [
     "open_fake_engine",
     "parse_log_file_name",
     "ports_of",
+    "probe_host",
     "run_forever",
+    "shut_down",
 ]

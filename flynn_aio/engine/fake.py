@@ -296,8 +296,8 @@ class FakeEngine:
 
     async def _settled(self, job: JobID) -> None:
         """Wait while a start of this job is under way."""
-        while settled := self._starting.get(job):
-            await settled.wait()
+        while job in self._starting:
+            await self._starting[job].wait()
 
     async def _start(self, spec: JobSpec, *, output: trio.MemorySendChannel[Output] | None) -> _Job:
         await self._call(f"start job {spec.id}")

@@ -1,22 +1,25 @@
 """Lifecycle: an engine from open to drained, and the end of all it ever made."""
 
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from ..clock import Clock, SystemClock
 from ..errors import EngineError
+from ..model import JobID
 from ..settings import EngineSettings
 from .calls import Calls
 from .exits import ExitFiles, watch_oom
 from .host import look
-from .network import ensure_network
-from .podman import PodmanEngine
+from .network import delete_link, ensure_network
+from .podman import PodmanEngine, hosts_directory
 from .protocol import Engine
-from .service import PodmanService
+from .service import PodmanService, find_service, service_paths
 from .sweep import sweep
 from .watcher import Watcher
 
@@ -24,6 +27,15 @@ logger = logging.getLogger(__name__)
 
 EXITS = (Path("/run/libpod/exits"), Path("/var/run/libpod/exits"))
 """Where conmon leaves exit files: below Podman's `tmpdir`, which its service makes when it starts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What `shut_down` took away: the jobs it found, whether there were a network and a service."""
+
+    jobs: tuple[JobID, ...]
+    network: bool
+    service: bool
 
 
 @asynccontextmanager
@@ -36,18 +48,68 @@ async def open_engine(settings: EngineSettings, clock: Clock | None = None) -> A
     Raises:
         EngineError: Podman is missing, too old or hangs, or the subnet is taken.
     """
+    async with _open_service(settings) as (service, calls):
+        await ensure_network(calls, settings)
+        async with _open_engine(settings, service, calls, clock or SystemClock()) as engine:
+            yield engine
+
+
+async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Removed:
+    """Stop and remove all that this appliance ever made in Podman, and its Podman service.
+
+    Images stay: they are the stack, and cost minutes to make again.
+
+    Args:
+        kill_s: seconds between SIGTERM and SIGKILL for each job.
+
+    Raises:
+        EngineError: Podman is missing or does not answer, or a job cannot be removed.
+    """
+    was_running = not find_service(service_paths(settings)).has_ended
+    async with _open_service(settings) as (service, calls):
+        async with _open_engine(settings, service, calls, SystemClock()) as engine:
+            jobs = tuple(status.id for status in await engine.jobs())
+            async with trio.open_nursery() as nursery:
+                for job in jobs:
+                    nursery.start_soon(_end_job, engine, job, kill_s)
+        network = await calls.remove_network(settings.network)
+        await service.terminate()
+    await trio.to_thread.run_sync(_remove_traces, settings)
+    return Removed(jobs=jobs, network=network, service=was_running)
+
+
+async def _end_job(engine: PodmanEngine, job: JobID, kill_s: float) -> None:
+    await engine.stop(job, kill_s=kill_s)
+    await engine.remove(job)
+
+
+def _remove_traces(settings: EngineSettings) -> None:
+    """Remove what the service and the jobs left beside Podman. Blocks."""
+    delete_link(settings.network)
+    shutil.rmtree(service_paths(settings).directory, ignore_errors=True)
+    shutil.rmtree(hosts_directory(settings), ignore_errors=True)
+
+
+@asynccontextmanager
+async def _open_service(settings: EngineSettings) -> AsyncIterator[tuple[PodmanService, Calls]]:
     for directory in (settings.run_dir, settings.log_dir, settings.slug_dir, settings.volume_dir):
         directory.mkdir(parents=True, exist_ok=True)
     service = PodmanService(settings, look(settings))
     await service.start()
-    calls = Calls(service.client, settings)
+    try:
+        yield service, Calls(service.client, settings)
+    finally:
+        service.close()
+
+
+@asynccontextmanager
+async def _open_engine(
+    settings: EngineSettings, service: PodmanService, calls: Calls, clock: Clock
+) -> AsyncIterator[PodmanEngine]:
     with closing(ExitFiles(_exits_directory())) as exit_files:
         async with trio.open_nursery() as nursery:
-            watcher = Watcher(
-                nursery, log_dir=settings.log_dir, clock=clock or SystemClock(), exit_files=exit_files, calls=calls
-            )
+            watcher = Watcher(nursery, log_dir=settings.log_dir, clock=clock, exit_files=exit_files, calls=calls)
             engine = PodmanEngine(settings, service, calls, watcher)
-            await ensure_network(calls, settings)
             await sweep(calls, settings, in_flight=lambda: engine.in_flight)
             nursery.start_soon(exit_files.run)
             nursery.start_soon(watch_oom, watcher.note_oom)
@@ -55,7 +117,10 @@ async def open_engine(settings: EngineSettings, clock: Clock | None = None) -> A
             await engine.remove_stray_files()
             nursery.start_soon(service.run)
             nursery.start_soon(_keep_in_step, settings, service, calls, engine)
-            yield engine
+            try:
+                yield engine
+            finally:
+                watcher.close()
             nursery.cancel_scope.cancel()
 
 

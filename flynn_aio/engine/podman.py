@@ -47,6 +47,11 @@ KILLED_S = 10.0
 """How long after SIGKILL a process may still be there, e.g. in a write to a dying disk."""
 
 
+def hosts_directory(settings: EngineSettings) -> Path:
+    """Return where each job's `/etc/hosts` lies, in a file named after the job."""
+    return settings.run_dir / "hosts"
+
+
 class PodmanEngine:
     """An `Engine` over Podman. Make one with `open_engine`."""
 
@@ -142,8 +147,8 @@ class PodmanEngine:
     async def _settled(self, job: JobID) -> None:
         """Wait while a start of this job is under way."""
         await trio.lowlevel.checkpoint()
-        while settled := self._in_flight.get(job):
-            await settled.wait()
+        while job in self._in_flight:
+            await self._in_flight[job].wait()
 
     async def look_around(self) -> None:
         """Compare what we know with Podman's list: adopt what runs, drop what is gone, remove what is half made.
@@ -271,7 +276,7 @@ class PodmanEngine:
             raise StartError(f"cannot start job {spec.id}: its slug {spec.slug} is gone; push the app again")
 
     def _hosts(self, job: JobID) -> Path:
-        return self._settings.run_dir / "hosts" / job
+        return hosts_directory(self._settings) / job
 
     def _data(self, job: JobID) -> Path:
         return self._settings.volume_dir / f"job-{job}"
@@ -315,7 +320,7 @@ class PodmanEngine:
         await trio.to_thread.run_sync(self._remove_files_except, known)
 
     def _remove_files_except(self, known: Collection[JobID]) -> None:
-        hosts = {JobID(path.name) for path in self._hosts(JobID("x")).parent.glob("*")}
+        hosts = {JobID(path.name) for path in hosts_directory(self._settings).glob("*")}
         data = {JobID(path.name.removeprefix("job-")) for path in self._settings.volume_dir.glob("job-*")}
         for job in (hosts | data).difference(known):
             self._remove_files(job)

@@ -153,6 +153,10 @@ class PodmanService:
         self.paths.pid.unlink(missing_ok=True)
         self.paths.socket.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Let go of the service; it runs on."""
+        self._process.close()
+
     async def _wait_until_broken(self) -> None:
         """Return when it died, or missed several pings in a row."""
         missed = 0

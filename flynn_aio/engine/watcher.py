@@ -122,6 +122,12 @@ class Watcher:
             self._end(container, 128 + (container.killed_by or signal.SIGKILL))
             self._exit_files.forget(container.id)
 
+    def close(self) -> None:
+        """Let go of all processes; they run on."""
+        for container in self:
+            container.process.close()
+            container.keeper.close()
+
     def note_oom(self, id: str) -> None:
         """The kernel killed a process of this container for lack of memory."""
         for container in self:

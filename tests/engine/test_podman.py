@@ -1,0 +1,428 @@
+"""Podman: the contract on the real thing, and what only the real thing can get wrong."""
+
+import hashlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+import trio
+
+from flynn_aio.engine import (
+    OOM_TEXT,
+    Mount,
+    Output,
+    Partition,
+    RunState,
+    Stream,
+    open_engine,
+    shut_down,
+)
+from flynn_aio.engine.service import find_service, service_paths
+from flynn_aio.errors import EngineError, StartError
+from flynn_aio.model import JobID
+from flynn_aio.settings import MIB, EngineSettings
+from tests.support.images import ensure_test_image
+
+from .contract import EXIT_42, PRINT, RUN_FOREVER, EngineContract, World, first_bytes, text_of
+
+pytestmark = pytest.mark.podman
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> EngineSettings:
+    """An appliance of this test's own: its id, its directories, its subnet."""
+    return EngineSettings(
+        appliance=hashlib.sha256(os.fsencode(tmp_path)).hexdigest()[:8],
+        run_dir=tmp_path / "run",
+        log_dir=tmp_path / "logs",
+        slug_dir=tmp_path / "slugs",
+        volume_dir=tmp_path / "volumes",
+        subnet=IPv4Network(f"10.{random.randrange(200, 250)}.{random.randrange(256)}.0/24"),
+        resync_s=600.0,  # nothing may depend on it
+    )
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    return ensure_test_image()
+
+
+@asynccontextmanager
+async def open_world(settings: EngineSettings, image: str) -> AsyncIterator[World]:
+    async with open_engine(settings) as engine:
+        yield World(engine, image, settings.log_dir)
+
+
+@pytest.fixture
+async def world(settings: EngineSettings, image: str):
+    try:
+        async with open_world(settings, image) as world:
+            yield world
+    finally:
+        with trio.CancelScope(shield=True):
+            await shut_down(settings, kill_s=0)
+
+
+class TestPodman(EngineContract):
+    """The contract."""
+
+
+def podman(*args: str) -> str:
+    return subprocess.run(["podman", *args], check=True, capture_output=True, text=True).stdout
+
+
+def service_pid(settings: EngineSettings) -> int:
+    return int(service_paths(settings).pid.read_text())
+
+
+async def output_of(world: World, script: str, **changes) -> str:
+    """Run a shell script as a job; return what it printed."""
+    async with world.engine.attach(world.spec(("sh", "-c", script), log=False, **changes)) as attachment:
+        return (await text_of(attachment.output))[Stream.STDOUT].decode()
+
+
+# -- what a job finds inside -----------------------------------------------------------------------
+
+
+async def test_limits_are_the_specs(world):
+    script = (
+        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/pids/pids.max"
+        " 2>/dev/null || cat /sys/fs/cgroup/memory.max; ulimit -n"
+    )
+    limits = {"memory_bytes": 200 * MIB, "cpu_shares": 512, "max_fd": 9000, "pids": 77}
+    assert (await output_of(world, script, **limits)).split() == ["209715200", "512", "77", "9000"]
+
+
+async def test_a_build_weighs_less_than_an_app(world):
+    script = "cat /sys/fs/cgroup/cpu/cpu.shares; cat /proc/self/oom_score_adj"
+    text = await output_of(world, script, cpu_shares=1024, partition=Partition.BACKGROUND)
+    assert text.split() == ["128", "500"]
+
+
+async def test_names_are_as_flynn_has_them(world, settings):
+    spec = world.spec(("sh", "-c", "hostname; cat /etc/hosts; cat /etc/resolv.conf"), log=False)
+    async with world.engine.attach(spec) as attachment:
+        text = (await text_of(attachment.output))[Stream.STDOUT].decode()
+    assert text.splitlines() == [spec.id, f"127.0.0.1 localhost {spec.id}", f"nameserver {settings.gateway}"]
+
+
+async def test_an_ordinary_user_has_no_capabilities_and_can_print_to_dev_stdout(world):
+    script = "id -u; grep -E 'CapEff|NoNewPrivs' /proc/self/status | cut -f2; (echo sub > /dev/stdout); pwd"
+    text = await output_of(world, script, user="5000:5000", workdir="/app")
+    assert text.split() == ["5000", "0000000000000000", "1", "sub", "/app"]
+
+
+async def test_the_mac_follows_from_the_address(world):
+    lines = (await output_of(world, 'cat /sys/class/net/eth0/address; echo "$EXTERNAL_IP"')).split()
+    assert lines[0] == "02:42:" + ":".join(f"{int(part):02x}" for part in lines[1].split("."))
+
+
+async def test_a_slug_is_writable_for_the_job_and_never_changes(world, settings):
+    slug = settings.slug_dir / "s1"
+    slug.mkdir(parents=True)
+    (slug / "Procfile").write_text("web: x\n")
+    text = await output_of(world, "cat /app/Procfile; echo y > /app/Procfile; touch /app/z; ls /app", slug="s1")
+    assert text.split() == ["web:", "x", "Procfile", "z"]
+    assert ((slug / "Procfile").read_text(), os.listdir(slug)) == ("web: x\n", ["Procfile"])
+
+
+async def test_a_slug_that_is_gone_is_a_start_error(world):
+    with pytest.raises(StartError, match="slug nope is gone"):
+        await world.engine.start(world.spec(RUN_FOREVER, slug="nope"))
+
+
+async def test_mounts_and_data(world, tmp_path, settings):
+    (tmp_path / "in").write_text("from outside\n")
+    mount = Mount(source=tmp_path / "in", target="/etc/in")
+    script = "cat /etc/in; echo no > /etc/in || echo read-only; echo x > /data/x && cat /data/x"
+    text = await output_of(world, script + " 2>/dev/null", mounts=(mount,), data=True, user="5000:5000")
+    assert text.splitlines() == ["from outside", "read-only", "x"]
+    assert list(settings.volume_dir.iterdir()) == []
+
+
+async def test_a_missing_working_directory_or_user_is_a_start_error(world):
+    with pytest.raises(StartError, match="/nowhere"):
+        await world.engine.start(world.spec(RUN_FOREVER, workdir="/nowhere"))
+    with pytest.raises(StartError, match="unable to find user nobody"):
+        await world.engine.start(world.spec(RUN_FOREVER, user="nobody"))
+    with pytest.raises(StartError) as error:
+        await world.engine.start(world.spec(("/etc/passwd",)))
+    assert error.value.message == 'exec: "/etc/passwd": permission denied'
+
+
+async def test_the_host_reaches_a_job_by_its_address(world):
+    job = await world.engine.start(world.spec(("nc", "-lk", "-p", "8080", "-e", "echo", "hello")))
+    with trio.fail_after(10):
+        while True:
+            try:
+                stream = await trio.open_tcp_stream(job.address, 8080)
+                break
+            except OSError:
+                await trio.sleep(0.02)
+    async with stream:
+        assert await stream.receive_some() == b"hello\n"
+
+
+# -- what happens to jobs --------------------------------------------------------------------------
+
+
+async def test_running_out_of_memory_is_noted_and_logged(world, settings):
+    spec = world.spec(("sh", "-c", "x=a; while true; do x=$x$x; done"), type="web", memory_bytes=16 * MIB)
+    await world.engine.start(spec)
+    job = await world.ended(spec.id)
+    assert (job.exit_code, job.oom) == (137, True)
+    await trio.sleep(0.1)
+    lines = (settings.log_dir / f"{spec.app}.{spec.id}.web.log.init").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == [f"init F {OOM_TEXT}"]
+
+
+async def test_a_child_that_ran_out_of_memory_is_noted_while_the_job_goes_on(world):
+    script = "sh -c 'x=a; while true; do x=$x$x; done'; sleep 100000"
+    spec = world.spec(("sh", "-c", script), memory_bytes=16 * MIB)
+    await world.engine.start(spec)
+    job = await world.until(spec.id, lambda job: job.oom)
+    assert job.state is RunState.RUNNING
+
+
+async def test_a_job_whose_conmon_died_is_ended_and_can_be_removed(world, settings):
+    spec = world.spec(RUN_FOREVER)
+    await world.engine.start(spec)
+    [conmon] = podman("inspect", "--format", "{{.State.ConmonPid}}", settings.prefix + spec.id).split()
+    os.kill(int(conmon), signal.SIGKILL)
+    job = await world.ended(spec.id)
+    assert (job.exit_code, "conmon" in job.error) == (-1, True)
+    await world.engine.remove(spec.id)
+    assert await world.engine.jobs() == []
+    assert podman("ps", "-aq", "--filter", f"name={settings.prefix}") == ""
+
+
+async def test_a_taken_address_is_skipped(world, settings, image):
+    job = await world.engine.start(world.spec(RUN_FOREVER))
+    taken = str(settings.subnet.network_address + (int(job.address.rpartition(".")[2]) + 1))
+    command = ["run", "-d", "--runtime", "runc", "--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000"]
+    stranger = podman(*command, "--network", settings.network, "--ip", taken, image, *RUN_FOREVER).strip()
+    try:
+        second = await world.engine.start(world.spec(RUN_FOREVER))
+        assert second.address not in (job.address, taken)
+    finally:
+        podman("rm", "-f", "-t", "0", stranger)
+
+
+# -- restarts and crashes --------------------------------------------------------------------------
+
+
+async def test_jobs_are_adopted_with_all_they_were(settings, image, world):
+    spec = world.spec(RUN_FOREVER, type="web", formation=True, meta={"a": "b"})
+    ended = world.spec(EXIT_42)
+    status = await world.engine.start(spec)
+    await world.engine.start(ended)
+    await world.ended(ended.id)
+    before = service_pid(settings)
+    async with open_world(settings, image) as again:
+        assert service_pid(settings) == before
+        assert await again.job(spec.id) == status
+        job = await again.job(ended.id)
+        assert job is not None
+        assert (job.state, job.exit_code) == (RunState.EXITED, 42)
+        await again.engine.stop(spec.id, kill_s=5)
+        assert (await again.ended(spec.id)).exit_code == 143
+    assert (await world.ended(spec.id)).exit_code is not None  # both saw it
+
+
+async def test_a_killed_service_comes_back_and_jobs_never_notice(world, settings):
+    spec = world.spec(RUN_FOREVER)
+    await world.engine.start(spec)
+    os.kill(service_pid(settings), signal.SIGKILL)
+    with trio.fail_after(10):
+        while True:
+            try:
+                await world.engine.start(world.spec(RUN_FOREVER))
+                break
+            except EngineError:
+                await trio.sleep(0.05)
+    assert [job.state for job in await world.engine.jobs()] == [RunState.RUNNING] * 2
+
+
+async def test_a_service_killed_inside_a_start_leaves_nothing(world, settings):
+    specs = [world.spec(RUN_FOREVER) for _ in range(3)]
+    failed: list[EngineError] = []
+
+    async def start(spec):
+        try:
+            await world.engine.start(spec)
+        except EngineError as exc:
+            failed.append(exc)
+
+    async with trio.open_nursery() as nursery:
+        for spec in specs:
+            nursery.start_soon(start, spec)
+        await trio.sleep(0.12)
+        os.kill(service_pid(settings), signal.SIGKILL)
+    assert failed
+    with trio.fail_after(20):  # the next service sweeps, and what was doomed goes
+        while {job.id for job in await world.engine.jobs()} != {row for row in listed_jobs(settings)}:
+            await trio.sleep(0.2)
+    for spec in specs:
+        assert (await world.engine.start(spec)).state is RunState.RUNNING
+    assert sorted(listed_jobs(settings)) == sorted(spec.id for spec in specs)
+
+
+def listed_jobs(settings: EngineSettings) -> list[JobID]:
+    names = podman("ps", "-a", "--external", "--format", "{{.Names}}", "--filter", f"name={settings.prefix}").split()
+    return [JobID(name.removeprefix(settings.prefix)) for name in names]
+
+
+async def test_a_hung_service_is_replaced_and_jobs_can_be_stopped_meanwhile(world, settings, monkeypatch):
+    for name in ("PING_EVERY_S", "PING_TIMEOUT_S", "TERMINATE_S"):
+        monkeypatch.setattr(f"flynn_aio.engine.service.{name}", 0.3)
+    spec = world.spec(RUN_FOREVER)
+    await world.engine.start(spec)
+    hung = service_pid(settings)
+    os.kill(hung, signal.SIGSTOP)
+    with trio.fail_after(2):
+        await world.engine.stop(spec.id, kill_s=1)
+    assert [job.exit_code for job in await world.engine.jobs()] == [143]
+    with trio.fail_after(30):
+        while True:
+            try:
+                await world.engine.start(world.spec(RUN_FOREVER))
+                break
+            except EngineError:
+                await trio.sleep(0.1)
+    assert service_pid(settings) != hung
+
+
+async def test_a_call_to_a_hung_service_ends_at_its_deadline(settings, image, world):
+    os.kill(service_pid(settings), signal.SIGSTOP)
+    impatient = replace(settings, call_timeout_s=0.3)
+    async with trio.open_nursery() as nursery:
+        from flynn_aio.engine.calls import Calls
+        from flynn_aio.engine.client import Client
+
+        calls = Calls(Client(service_paths(settings).socket), impatient)
+        with pytest.raises(EngineError, match="did not answer within 0.3 s"):
+            await calls.list_ours()
+        os.kill(service_pid(settings), signal.SIGCONT)
+        nursery.cancel_scope.cancel()
+
+
+async def test_lost_streams_are_an_error_and_not_an_end(world, settings):
+    with pytest.raises(EngineError, match="lost the streams"):
+        async with world.engine.attach(world.spec(("cat",), log=False)) as attachment:
+            await attachment.send(b"x\n")
+            await first_bytes(attachment, b"x\n")
+            os.kill(service_pid(settings), signal.SIGKILL)
+            await text_of(attachment.output)
+
+
+async def test_much_data_passes_both_ways(world):
+    size = 5 * MIB
+    received = 0
+    async with world.engine.attach(world.spec(("cat",), log=False)) as attachment, trio.open_nursery() as nursery:
+
+        async def send():
+            for _ in range(size // 65536):
+                await attachment.send(b"x" * 65536)
+            await attachment.send_eof()
+
+        nursery.start_soon(send)
+        async for piece in attachment.output:
+            assert isinstance(piece, Output)
+            received += len(piece.data)
+    assert received == size
+
+
+async def test_the_loop_never_stalls(world):
+    worst = 0.0
+
+    async def measure():
+        nonlocal worst
+        while True:
+            began = trio.current_time()
+            await trio.sleep(0.01)
+            worst = max(worst, trio.current_time() - began - 0.01)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(measure)
+        specs = [world.spec(PRINT) for _ in range(4)]
+        async with trio.open_nursery() as starts:
+            for spec in specs:
+                starts.start_soon(world.engine.start, spec)
+        for spec in specs:
+            await world.ended(spec.id)
+            await world.engine.remove(spec.id)
+        nursery.cancel_scope.cancel()
+    assert worst < 0.5
+
+
+# -- images and the end of it all ------------------------------------------------------------------
+
+
+async def test_an_image_is_imported_and_committed(world, tmp_path):
+    name = f"localhost/flynn-aio-test/import:{os.getpid()}"
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        tar.add("/bin/busybox", "bin/busybox")
+    try:
+        await world.engine.import_image(tmp_path / "root.tar", name)
+        assert await world.engine.image_exists(name)
+        spec = world.spec(("/bin/busybox", "touch", "/made"), image=name)
+        await world.engine.start(spec)
+        await world.ended(spec.id)
+        await world.engine.commit(spec.id, name + "-committed")
+        committed = world.spec(("/bin/busybox", "ls", "/made"), image=name + "-committed", log=False)
+        async with world.engine.attach(committed) as attachment:
+            assert (await text_of(attachment.output))[Stream.STDOUT] == b"/made\n"
+        await world.engine.remove(spec.id)
+    finally:
+        subprocess.run(["podman", "rmi", "-f", name, name + "-committed"], check=False, capture_output=True)
+
+
+async def test_nothing_is_left_after_shutting_down(settings, image):
+    async with open_world(settings, image) as world:
+        spec = world.spec(RUN_FOREVER)
+        await world.engine.start(spec)
+        pid = service_pid(settings)
+    assert not find_service(service_paths(settings)).has_ended
+    removed = await shut_down(settings, kill_s=1)
+    assert (removed.jobs, removed.network, removed.service) == ((spec.id,), True, True)
+    assert podman("ps", "-aq", "--external", "--filter", f"name={settings.prefix}") == ""
+    assert settings.network not in podman("network", "ls", "--format", "{{.Name}}").split()
+    assert settings.network not in [name for _, name in socket.if_nameindex()]
+    assert not Path(f"/proc/{pid}/cmdline").exists()
+    assert list(settings.run_dir.iterdir()) == []
+    again = await shut_down(settings)
+    assert (again.jobs, again.network, again.service) == ((), False, False)
+
+
+async def test_a_missing_podman_is_said_so(settings):
+    with pytest.raises(EngineError, match="no-podman is not in"):
+        async with open_engine(replace(settings, podman="no-podman")):
+            pass
+
+
+async def test_a_podman_that_does_not_start_says_why(settings, tmp_path):
+    broken = tmp_path / "podman"
+    broken.write_text("#!/bin/sh\necho out of order >&2\nexit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(EngineError, match="ended at once: out of order"):
+        async with open_engine(replace(settings, podman=str(broken))):
+            pass
+
+
+async def test_a_subnet_in_use_is_said_so(settings, world, image):
+    other = replace(settings, appliance="00000000", run_dir=settings.run_dir / "other")
+    try:
+        with pytest.raises(EngineError, match="choose another subnet"):
+            async with open_world(other, image):
+                pass
+    finally:
+        await shut_down(other)
