@@ -48,7 +48,7 @@ class Reply:
     """One response. It begins with its first byte, so that until then it can still be an error."""
 
     def __init__(self, send: SendMessage) -> None:
-        self._send = send
+        self._send_message = send
         self.begun = False
 
     async def begin(self, status: int, headers: Headers) -> None:
@@ -60,6 +60,13 @@ class Reply:
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await self._send_message(message)
+        except trio.BusyResourceError:
+            # Hypercorn is closing the connection at this moment, so the client has gone: `receive()` says so next.
+            await trio.lowlevel.checkpoint()
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with a line of text, unless an answer has begun: then it stays without an end."""

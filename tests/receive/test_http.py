@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from functools import partial
 
 import pytest
@@ -106,7 +107,7 @@ async def test_a_client_that_falls_silent_in_its_body_is_given_up(place, monkeyp
     async with await trio.open_tcp_stream("127.0.0.1", place.port) as stream:
         head = (
             "POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-            f"Authorization: {basic(KEY)}\r\nContent-Type: {RECEIVE['content-type']}\r\n\r\n0000"
+            f"Authorization: {basic(KEY)}\r\nContent-Type: {RECEIVE['content-type']}\r\n\r\n00a2"
         )
         await stream.send_all(head.encode())
         answer = b""
@@ -149,28 +150,29 @@ async def test_a_repository_owned_by_somebody_else_is_no_obstacle(place):
 
 
 async def test_a_client_that_vanishes_while_its_pack_is_on_the_way_leaves_nothing(place):
-    await place.client.git("config", "core.compression", "0")
-    await place.client.commit(**PYTHON_APP, big=bytes(200_000))
-    stream = await trio.open_tcp_stream("127.0.0.1", place.port)
-    commit = "a" * 40
-    line = f"{'0' * 40} {commit} refs/heads/master\0 report-status side-band-64k"
-    packed = (
-        f"{len(line) + 4:04x}{line}0000".encode() + b"PACK\x00\x00\x00\x02\x00\x00\x00\x09" + b"\xb7\x05" + bytes(64)
+    commit = await place.client.commit(**PYTHON_APP, big=os.urandom(400_000))
+    packed = await trio.run_process(
+        ["git", "pack-objects", "--quiet", "--revs", "--stdout"],
+        stdin=commit.encode(),
+        capture_stdout=True,
+        cwd=place.client.tree,
+        env=place.client.env,
     )
+    line = f"{'0' * 40} {commit} refs/heads/master\0 report-status side-band-64k"
     head = (
         "POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
-        f"Authorization: {basic(KEY)}\r\nContent-Type: {RECEIVE['content-type']}\r\n\r\n"
+        f"Authorization: {basic(KEY)}\r\nContent-Type: {RECEIVE['content-type']}\r\n\r\n{len(line) + 4:04x}{line}0000"
     )
-    await stream.send_all(head.encode() + packed)
+    stream = await trio.open_tcp_stream("127.0.0.1", place.port)
+    await stream.send_all(head.encode() + packed.stdout[: len(packed.stdout) // 2])
     repository = place.settings.repo_dir / f"{place.app.id}.git"
 
     async def begun():
-        return list(repository.glob("objects/tmp_objdir-*")) or list(repository.glob("objects/incoming-*"))
-
-    await eventually(begun)
-    await stream.aclose()
+        return list(repository.glob("objects/tmp_objdir-*"))
 
     async def gone():
         return not place.leftovers
 
+    await eventually(begun)
+    await stream.aclose()
     await eventually(gone)
