@@ -100,9 +100,10 @@ def plan(
     for placed in desired.jobs:
         if placed.job.uuid in moved:
             continue
-        if placed.job.state is JobState.PENDING and placed.job.run_at and placed.job.run_at > now:
+        action = _action(placed, groups, observed)
+        if isinstance(action, StartJob) and placed.job.run_at and placed.job.run_at > now:
             wake_at = _earliest(wake_at, placed.job.run_at)
-        elif action := _action(placed, groups, observed):
+        elif action:
             actions.append(action)
     actions += (action for stray in strays if stray.id not in moved and (action := _stray_action(stray, observed)))
     return Step(tuple(writes), tuple(actions), wake_at)
@@ -211,18 +212,14 @@ def _surroundings(
 def _action(placed: PlacedJob, groups: Mapping[GroupKey, Group], observed: Observed) -> Action | None:
     """Return what is to be done for a job whose row is as it should be."""
     job, status = placed.job, observed.statuses.get(placed.job.uuid)
-    doing = observed.doing.get(job.uuid)
-    half_made = status is not None and status.state is RunState.CREATED
-    match job.state:
-        case JobState.STOPPING if doing is None and half_made:
-            return RemoveJob(job.uuid)
-        case JobState.STOPPING if doing in (None, Doing.STARTING):
-            return StopJob(job.uuid, patient=job.uuid not in observed.dead)
-        case JobState.STARTING if placed.formation and doing is None and half_made:
-            return RemoveJob(job.uuid)  # left by a start that was cut off; then it starts afresh
-        case JobState.PENDING | JobState.STARTING if placed.formation and doing is None and status is None:
-            formation = groups[_key(job)].formation
-            return StartJob(job.uuid, job.type, formation) if formation else None
+    doing, stopping = observed.doing.get(job.uuid), job.state is JobState.STOPPING
+    if status and status.state is RunState.CREATED and doing is None and (placed.formation or stopping):
+        return RemoveJob(job.uuid)  # left by a start that was cut off: away with it, then all is as if never tried
+    if stopping and doing in (None, Doing.STARTING):
+        return StopJob(job.uuid, patient=job.uuid not in observed.dead)
+    if placed.formation and job.state in (JobState.PENDING, JobState.STARTING) and doing is None and status is None:
+        formation = groups[_key(job)].formation
+        return StartJob(job.uuid, job.type, formation) if formation else None
     return None
 
 
