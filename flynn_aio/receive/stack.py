@@ -183,7 +183,9 @@ class Stack:
         with trio.move_on_after(PULL_TIMEOUT_S):
             try:
                 await self._engine.pull_image(image)
-                return True
+                if await self._engine.image_exists(image):
+                    return True
+                reason = "it was said to be pulled, and is not there"
             except EngineError as exc:
                 reason = exc.message
         await say(f"       {image} is not to be had from a registry, a Debian mirror is used instead")
