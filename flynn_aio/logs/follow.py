@@ -48,7 +48,6 @@ class Follower:
 
     Args:
         changes: what the directory reports about the app's files, since before `history` was read.
-        known: names of the files there were then.
         jobs_version: counts how often some job may have ended.
     """
 
@@ -59,7 +58,6 @@ class Follower:
         changes: Changes,
         history: History,
         *,
-        known: Iterable[str],
         settings: LogSettings,
         clock: Clock,
         live_jobs: LiveJobs,
@@ -74,7 +72,6 @@ class Follower:
         self._live_jobs = live_jobs
         self._jobs_version = jobs_version
         self._run_blocking = run_blocking
-        self._known = set(known)
         self._tails = {tail.name: tail for tail in history.tails}
         self._asked_at: dict[str, int] = {}  # file -> version of the jobs when its job was last seen running
 
@@ -152,10 +149,9 @@ class Follower:
         return [tail for name in sorted(names) if (tail := self._tails.get(name) or self._begin(name))]
 
     def _begin(self, name: str) -> Tail | None:
-        """Return the beginning of a file that is new; ``None`` when it is not, or nobody wants it."""
+        """Return the beginning of a new file; ``None`` when nobody wants it."""
         origin = origin_of(name)
-        is_new = name not in self._known and not name.endswith(OURS)
-        if origin is None or not is_new or origin.app != self._app or not self._query.wants(origin):
+        if origin is None or name.endswith(OURS) or origin.app != self._app or not self._query.wants(origin):
             return None
         tail = self._tails[name] = Tail(origin, name, Decoder(line_bytes=self._settings.line_bytes))
         return tail

@@ -9,7 +9,7 @@ from ..settings import LogSettings
 from .files import LogFile, opened
 from .line import Origin
 from .query import LogQuery, Newest
-from .record import Line
+from .record import Decoder, Line
 from .ring import read_back
 from .tail import Tail
 
@@ -49,30 +49,30 @@ def gather(
 ) -> History:
     """Read the last `wanted` lines of the files a query wants, the ones written last first.
 
-    A file that was written last before the oldest line wanted is not read at all; of those whose
-    job is `live` at least the line under way is read.
+    A file that was written last before the oldest line wanted holds none of them and is not read,
+    except for the line under way if its job is `live`.
     """
     newest = Newest(wanted=wanted, max_bytes=MAX_TEXT_BYTES)
     tails = []
     for file in sorted(files, key=lambda one: one.modified, reverse=True):
         if not query.wants(file.origin):
             continue
-        is_late_enough = wanted > 0 and _utc(file.modified + CLOCK_SLACK_S) >= newest.threshold
-        if not is_late_enough and not live:
-            break  # the rest is older still
+        share = wanted if _utc(file.modified + CLOCK_SLACK_S) >= newest.threshold else 0
         with opened(directory, file.name) as parts:
-            if is_late_enough or file.origin.job in live:
-                past = read_back(
+            if share or file.origin.job in live:
+                lines, decoder = read_back(
                     parts,
-                    wanted=wanted if is_late_enough else 0,
+                    wanted=share,
                     streams=query.streams,
                     line_bytes=settings.line_bytes,
                     max_bytes=MAX_TEXT_BYTES,
                 )
-                newest.add(file.origin, past.lines)
-                end = parts[-1] if parts else None
-                inode, offset = (end.inode, end.size) if end else (None, 0)
-                tails.append(Tail(file.origin, file.name, past.decoder, inode=inode, offset=offset))
+                newest.add(file.origin, lines)
+            else:
+                decoder = Decoder(line_bytes=settings.line_bytes)
+            end = parts[-1] if parts else None
+        inode, offset = (end.inode, end.size) if end else (None, 0)
+        tails.append(Tail(file.origin, file.name, decoder, inode=inode, offset=offset))
     return History(tails, newest)
 
 

@@ -93,7 +93,8 @@ class Decoder:
         """Return what is left as lines: the job has ended, and nothing comes any more."""
         lines = self.feed(b"\n") if self._rest else []
         for stream, (time, text) in sorted(self._partials.items(), key=lambda item: item[1][0]):
-            lines.append(Line(time, stream, bytes(text)))
+            if text:
+                lines.append(Line(time, stream, bytes(text)))
         self._partials.clear()
         return lines
 

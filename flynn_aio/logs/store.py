@@ -81,7 +81,6 @@ class Logs:
                 query,
                 changes,
                 history,
-                known=[file.name for file in files],
                 settings=self._settings,
                 clock=self._clock,
                 live_jobs=self._live_jobs,
