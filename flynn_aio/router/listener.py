@@ -290,6 +290,7 @@ async def open_listening(
                 logger.info("front doors open", extra={"http": front.http_port, "https": front.https_port})
                 yield front
                 accepting.cancel_scope.cancel()
+            sockets.close()  # ours refuse from now on; those handed in keep clients waiting for whoever comes next
             front.drain()
             connections.cancel_scope.deadline = trio.current_time() + settings.drain_s
 
