@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 import trio
 from msgspec import UNSET, Struct, UnsetType
 
-from ..errors import FlynnError, NotFound, Unauthorized, Unavailable
+from ..errors import FlynnError, NotFound, Unauthorized, Unavailable, ValidationError
 from ..model import encode
 from ..store import authenticate
 from .body import read_body
@@ -122,6 +122,14 @@ def password_of(headers: Mapping[str, str]) -> str:
         return ""
 
 
+def parse_query(text: str) -> dict[str, list[str]]:
+    """Return every value of every query parameter, in order."""
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError as error:
+        raise ValidationError(f"The query has more than {MAX_QUERY_FIELDS} parameters") from error
+
+
 class Api:
     """Answers every request for `controller.D`."""
 
@@ -155,7 +163,7 @@ class Api:
         if head.method == "OPTIONS":
             return EMPTY
         path, _, query_string = head.target.partition("?")
-        query = parse_qs(query_string, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        query = parse_query(query_string)
         found = find(head.method, path)
         await self._check_key(found[0].auth if found else Auth.KEY, head, query)
         if found is None:

@@ -46,9 +46,10 @@ async def serve(api: Api, parts: Parts, stream: trio.SocketStream, data: bytes) 
     except FlynnError as error:
         refusal = error_reply(error)
     except Exception:
-        logger.exception("a request to attach failed for a reason nobody expected")
+        logger.exception("an attached job failed for a reason nobody expected")
         refusal = BUG
-    await exchange.refuse(refusal)
+    if not exchange.switched:
+        await exchange.refuse(refusal)
 
 
 async def _asked_for(api: Api, parts: Parts, exchange: "_Exchange") -> OneOff | Reply:
@@ -70,6 +71,8 @@ class _Exchange:
         self._stream = stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._http.receive_data(data)
+        self.switched = False
+        """Whether 101 was sent: there is no refusing any more."""
 
     async def head(self) -> Head:
         match await self._next():
@@ -104,6 +107,7 @@ class _Exchange:
         """Send 101; from now on the stream carries frames."""
         headers = [("Connection", "upgrade"), ("Upgrade", PROTOCOL)]
         switching = h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols")
+        self.switched = True
         await self._send(switching)
 
     async def refuse(self, reply: Reply) -> None:

@@ -53,22 +53,34 @@ class Doorway:
         self.socket = stream.socket  # Hypercorn asks it for the peer's name
         self.doorstep = Doorstep(attaching=attaching)
         self.attach: bytes | None = None
+        """What was read of a request to attach; Hypercorn believes then that the client has gone."""
         self.finished = trio.CancelScope()
         """Cancelled when Hypercorn has nothing left to do here; it would wait for its idle deadline."""
+        self._gone = False
 
     async def receive_some(self, max_bytes: int) -> bytes:
         while True:
-            data = await self._stream.receive_some(max_bytes)
-            idle = self.doorstep.between_requests
+            try:
+                data = await self._stream.receive_some(max_bytes)
+            except trio.BrokenResourceError:
+                self._gone = True
+                self.finish_if_gone()
+                raise
             match self.doorstep.receive(bytes(data)):
                 case Attach(data=taken):
                     self.attach = taken
                     self.finished.cancel()
                     return b""
                 case Pass(data=passed):
-                    if idle and not passed:
-                        self.finished.cancel()
+                    if not passed:
+                        self._gone = True
+                        self.finish_if_gone()
                     return passed
+
+    def finish_if_gone(self) -> None:
+        """End Hypercorn's part when the client has gone and no request of it is being answered."""
+        if self._gone and self.doorstep.between_requests:
+            self.finished.cancel()
 
     async def send_all(self, data: bytes) -> None:
         with trio.move_on_after(self._write_timeout_s) as deadline:
@@ -110,12 +122,13 @@ class Connection:
         try:
             with self._doorway.finished:
                 app = ASGIWrapper(cast(ASGIFramework, self._watched))
-                stream = cast(trio.SSLStream, self._doorway)  # all that is used of one
+                stream: Any = self._doorway  # all that is used of a stream
                 await TCPServer(app, self._config, self._context, ConnectionState({}), stream).run()
             if self._doorway.attach is not None and self._attach is not None:
                 await self._attach(self._stream, self._doorway.attach)
-        except* Exception:
-            logger.warning("a connection to the controller failed and was closed", exc_info=True)
+        except* Exception as failures:
+            # Most likely a hostile client, who shall not fill the log with tracebacks.
+            logger.warning("a connection failed and was closed", extra={"error": repr(failures.exceptions[0])})
         finally:
             self._stream.socket.close()
 
@@ -134,3 +147,5 @@ class Connection:
             await send(message)
 
         await self._app(scope, receive, watched_send)
+        self._doorway.doorstep.between_requests = True
+        self._doorway.finish_if_gone()

@@ -68,12 +68,12 @@ class Doorstep:
         end = _END.search(self._head)
         if end is None and len(self._head) <= MAX_HEAD_BYTES:
             return Wait()
-        self.between_requests = False
         whole = self._taken()
-        if end is None:
-            return Pass(whole)
         if whole.startswith(_PREFACE):
             return Pass(b"")
+        self.between_requests = False
+        if end is None:
+            return Pass(whole)
         lines = [line.group() for line in _LINE.finditer(whole[: end.start() + 1])]
         upgrades = [line for line in lines if line.lower().startswith(_DROPPED)]
         if self._attaching and any(PROTOCOL.encode() in line for line in upgrades):

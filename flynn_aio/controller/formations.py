@@ -1,10 +1,8 @@
 """Formations: how many of each process type are wanted, and the requests to change it."""
 
-from sqlite_utils import Database
-
 from ..errors import ValidationError
 from ..model import ExpandedFormation, Formation, ReleaseID, ScaleRequest, ScaleRequestID, ScaleState, Time
-from ..store import Transaction, changes, queries
+from ..store import Database, Transaction, changes, queries
 from .body import read_json
 from .request import EMPTY, Parts, Reply, Request, reply
 from .wire import FormationRequest, ScaleRequestBody, check_counts, one_of

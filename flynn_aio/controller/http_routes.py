@@ -7,11 +7,10 @@ from contextlib import contextmanager
 
 import trio
 from msgspec.structs import replace
-from sqlite_utils import Database
 
 from ..errors import NotFound, ValidationError
 from ..model import Certificate, Route, RouteID, RouteType
-from ..store import Transaction, changes, queries
+from ..store import Database, Transaction, changes, queries
 from .body import read_json
 from .request import EMPTY, Parts, Reply, Request, reply
 from .wire import RouteRequest, new_route

@@ -7,8 +7,6 @@ than the job: consoles of databases work that way.
 
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from ..engine import JobSpec, one_off_spec
 from ..errors import NotFound, StartError, ValidationError
 from ..model import (
@@ -23,7 +21,7 @@ from ..model import (
     bare_job_id,
     full_job_id,
 )
-from ..store import changes, queries
+from ..store import Database, changes, queries
 from .body import read_json
 from .request import EMPTY, Parts, Reply, Request, reply
 from .wire import new_job

@@ -27,9 +27,8 @@ async def get(parts: Parts, request: Request) -> Stream:
     follow = request.first("follow") == "true"
     streams = frozenset(kind for kind in request.first("stream_types").split(",") if kind)
     job = request.first("job_id")
-    lines = _lines(request)
     query = LogQuery(
-        lines=(lines or 0) if follow else (lines or None),
+        lines=_lines(request),
         job=bare_job_id(job) if job else None,
         process_type=request.last("process_type"),
         streams=streams or DEFAULT_STREAMS,

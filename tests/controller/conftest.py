@@ -1,0 +1,87 @@
+"""A controller over a real store and an engine in memory, reached over its own connections."""
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from flynn_aio.controller import Controller, open_controller
+from flynn_aio.engine import FakeEngine, open_fake_engine
+from flynn_aio.logs import Logs, open_logs
+from flynn_aio.settings import ControllerSettings, LogSettings
+from flynn_aio.store import Store, changes, inline, key_hash
+
+from ..support.build import DOMAIN
+from ..support.http_client import HTTPClient
+
+KEY = "2c1c1ba8f1ba4f4a9eb9e44c1b0a4d6e"
+CA = b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
+
+
+@dataclass
+class Stage:
+    """All that a test of the API needs at hand."""
+
+    controller: Controller
+    store: Store
+    engine: FakeEngine
+    logs: Logs
+    settings: ControllerSettings
+    clients: list[HTTPClient] = field(default_factory=list)
+
+    @property
+    def dial(self):
+        return self.controller.dial("controller")
+
+    def client(self, key=KEY):
+        self.clients.append(HTTPClient(self.dial, key=key))
+        return self.clients[-1]
+
+
+async def no_git(scope, receive, send):
+    raise AssertionError("nobody asked for git")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    (tmp_path / "ca.pem").write_bytes(CA)
+    (tmp_path / "slugs").mkdir()
+    return ControllerSettings(
+        domain=DOMAIN, ca_certificate=tmp_path / "ca.pem", gateway="100.100.0.1", slug_dir=tmp_path / "slugs"
+    )
+
+
+@pytest.fixture
+async def open_stage(store, clock, settings, tmp_path):
+    """A function that opens a controller, with settings and doors of the test's own."""
+
+    @asynccontextmanager
+    async def open_one(settings=settings, *, store=store, logs=None, git=no_git, status=None):
+        await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
+        log_settings = LogSettings(dir=tmp_path / "logs")
+        async with (
+            open_fake_engine(clock=clock, log_dir=log_settings.dir) as engine,
+            open_logs(log_settings, engine, clock, run_blocking=inline) as real_logs,
+            open_controller(
+                settings, store, engine, logs or real_logs, None, clock, git=git, status=status
+            ) as controller,
+        ):
+            stage = Stage(controller, store, engine, real_logs, settings)
+            try:
+                yield stage
+            finally:
+                for client in stage.clients:
+                    client.close()
+
+    return open_one
+
+
+@pytest.fixture
+async def stage(open_stage):
+    async with open_stage() as stage:
+        yield stage
+
+
+@pytest.fixture
+async def client(stage):
+    return stage.client()

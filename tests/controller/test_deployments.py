@@ -1,0 +1,48 @@
+"""Deployments over the wire."""
+
+import pytest
+
+from ..support.build import make_app, make_release
+from .test_releases import UNKNOWN
+
+
+@pytest.fixture
+async def app(store):
+    return await make_app(store)
+
+
+async def test_the_first_deployment_is_complete_at_once(store, client, app):
+    release = await make_release(store, app)
+    deployment = (await client.post("/apps/hello/deploy", {"id": release.id})).json()
+    assert list(deployment) == [
+        "id", "app", "new_release", "strategy", "status", "deploy_timeout", "created_at", "finished_at",
+    ]  # fmt: skip
+    assert (deployment["status"], deployment["new_release"]) == ("complete", release.id)
+    assert (await client.get("/apps/hello/release")).json()["id"] == release.id
+    assert (await client.get(f"/deployments/{deployment['id']}")).json() == deployment
+    assert (await client.get("/apps/hello/deployments")).json() == [deployment]
+    events = (await client.get("/events?object_types=app_release,deployment")).json()
+    assert [event["object_type"] for event in events] == ["deployment", "app_release"]
+    assert list(events[0]["data"]) == ["app", "deployment", "release", "status"]
+    assert events[0]["data"]["status"] == "complete"
+
+
+async def test_a_deployment_of_a_running_app_is_pending_and_the_only_one(store, client, app):
+    old, new = await make_release(store, app), await make_release(store, app)
+    await client.post("/apps/hello/deploy", {"id": old.id})
+    await client.put(f"/apps/hello/formations/{old.id}", {"processes": {"web": 1}})
+    deployment = (await client.post(f"/apps/{app.id}/deploy", {"id": new.id})).json()
+    assert list(deployment) == [
+        "id", "app", "old_release", "new_release", "strategy", "status", "processes", "deploy_timeout", "created_at",
+    ]  # fmt: skip
+    assert (deployment["status"], deployment["processes"]) == ("pending", {"web": 1})
+    again = await client.post("/apps/hello/deploy", {"id": new.id})
+    assert again.status == 400
+    assert again.json()["message"] == "Cannot create deploy, there is already one in progress for this app."
+
+
+@pytest.mark.parametrize("wanted", [UNKNOWN, "x", "", None])
+async def test_an_unknown_release_cannot_be_deployed(client, app, wanted):
+    response = await client.post("/apps/hello/deploy", {"id": wanted})
+    assert (response.status, response.json()["code"]) == (400, "validation_error")
+    assert response.json()["message"] == f"could not find release with ID {wanted or ''}"
