@@ -103,8 +103,8 @@ def carry_out(made: Plan, directory: Path) -> None:
 
 
 def remove(directory: Path, name: str) -> None:
-    """Delete an origin's files."""
-    for suffix in (OLD, KEPT, ""):
+    """Delete an origin's files: first the one that `hold_on` would link or rename, so that nothing comes back."""
+    for suffix in ("", KEPT, OLD):
         with suppress(FileNotFoundError):
             os.unlink(directory / (name + suffix))
 
