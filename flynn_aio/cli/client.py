@@ -50,6 +50,7 @@ class Answer:
         try:
             return self._response.read()
         except (OSError, http.client.HTTPException) as exc:
+            self.close()
             raise Unreachable(reason(exc)) from exc
 
     def lines(self) -> Iterator[bytes]:

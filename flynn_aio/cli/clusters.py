@@ -5,6 +5,7 @@ Source: `cli.md` §3 and §5.1; Flynn `cli/cluster.go`, `cli/git.go`.
 
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from . import git, rc
@@ -124,7 +125,8 @@ def _described(args: Args) -> Cluster:
 def _fetch_ca(cluster: Cluster, ca_path: Path) -> None:
     from .client import Client
 
-    pem = Client(cluster).text("/ca-cert")
+    with closing(Client(cluster)) as client:
+        pem = client.text("/ca-cert")
     ca_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     ca_path.write_bytes(pem)
 

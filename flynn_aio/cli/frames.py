@@ -59,7 +59,7 @@ class Receiver:
         self._closed: set[int] = set()
 
     def feed(self, data: bytes) -> list[Happening]:
-        """Return what these bytes complete, in order.
+        """Return what these bytes complete, in order; nothing is read behind the end of the session.
 
         Raises:
             Failure: they are not frames of this protocol.
@@ -67,8 +67,11 @@ class Receiver:
         self._buffer += data
         happenings: list[Happening] = []
         while (happening := self._next()) is not None:
-            if not isinstance(happening, Output) or happening.data:
-                happenings.append(happening)
+            if isinstance(happening, Output) and not happening.data:
+                continue
+            happenings.append(happening)
+            if not isinstance(happening, Output):
+                break
         return happenings
 
     def _next(self) -> Happening | None:

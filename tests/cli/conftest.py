@@ -2,6 +2,7 @@
 
 import io
 import os
+import ssl
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,8 +14,21 @@ import flynn_aio
 from flynn_aio.cli.main import main
 
 from .fake_controller import KEY, FakeController, running
+from .tls import Leaf, certificate
 
 SOURCE = str(Path(flynn_aio.__file__).parents[1])
+
+
+class SecureController(FakeController):
+    """A controller behind TLS, and how to know it."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        super().__init__()
+        self.pin = leaf.pin
+
+    @property
+    def domain(self) -> str:
+        return f"flynn.localhost:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,7 @@ class Person:
     """Somebody with an empty home directory, who types `flynn` commands, in this process or in a real one."""
 
     home: Path
+    pycache: str
     capsys: pytest.CaptureFixture[str]
     monkeypatch: pytest.MonkeyPatch
 
@@ -60,7 +75,9 @@ class Person:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def environ(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": SOURCE}
+        """Return the environment of processes. They share compiled modules, wherever this run keeps none."""
+        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        return {**inherited, "PYTHONPATH": SOURCE, "PYTHONPYCACHEPREFIX": self.pycache}
 
     def git(self, *args: str) -> str:
         """Run git in the current directory and return what it prints."""
@@ -75,8 +92,13 @@ class Person:
         return repository
 
 
+@pytest.fixture(scope="session")
+def pycache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("pycache"))
+
+
 @pytest.fixture
-def person(tmp_path, capsys, monkeypatch):
+def person(tmp_path, pycache, capsys, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     for name in [name for name in os.environ if name.startswith(("FLYNN", "GIT_"))]:
@@ -86,7 +108,7 @@ def person(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     monkeypatch.chdir(home)
-    return Person(home, capsys, monkeypatch)
+    return Person(home, pycache, capsys, monkeypatch)
 
 
 @pytest.fixture
@@ -99,4 +121,19 @@ def controller(person):
             f'  ImageURL = "https://images.example.com"\n\n'
         )
         person.monkeypatch.setenv("FLYNN_APP", "shop")
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def leaf(tmp_path_factory):
+    """A self-signed certificate for `*.flynn.localhost`."""
+    return certificate("flynn.localhost", tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def secure_controller(leaf):
+    """A running controller with TLS under `*.flynn.localhost`; nobody knows it yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.cert, leaf.key)
+    with running(SecureController(leaf), context) as fake:
         yield fake
