@@ -24,7 +24,6 @@ from ..model import (
     PlacedJob,
     Port,
     Time,
-    full_job_id,
     instance_id,
 )
 from .snapshot import Snapshot
@@ -180,13 +179,16 @@ def _addr(address: str, port: Port) -> str:
 
 
 def _meta(job: PlacedJob) -> dict[str, str]:
-    """Return what Flynn's client library adds from the environment of its job."""
+    """Return what Flynn's client library adds from the environment of its job.
+
+    Inside of us a job goes by its bare id, here too; users see `full_job_id` of it.
+    """
     return {
         APP_META: job.job.app,
         APP_NAME_META: job.app_name,
         RELEASE_META: job.job.release,
         TYPE_META: job.job.type,
-        JOB_META: full_job_id(job.job.uuid),
+        JOB_META: job.job.uuid,
     }
 
 
