@@ -33,8 +33,9 @@ PARALLEL_STARTS = max(cpu_count() or 1, 2)
 RETRY_S, RETRY_MAX_S = 0.5, 30.0
 """The pause after a failure is so long for each try so far, up to a bound. Source: `jobs.md` §5."""
 
-LINGER_S = 5.0
-"""How long an ended one-off job stays: whoever is attached to it may still read its last output."""
+LINGER_S = 60.0
+"""How long an ended one-off job stays: whoever is attached to it may still read its last output, or
+make an image of it, and then removes it. This is for those nobody is attached to."""
 
 
 class Drained(Protocol):

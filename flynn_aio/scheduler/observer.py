@@ -16,13 +16,8 @@ from ..engine import OOM_TEXT, JobStatus, RunState
 from ..model import Job, JobState, PlacedJob, Time
 from .step import Doing, Observed, PutJob
 
-ONE_OFF_START = timedelta(minutes=10)
-"""After so long a one-off job that has a row and no container was forgotten by a crash of ours:
-whoever wanted to start it is gone."""
-
 GONE = "its container is gone: somebody removed it, or the machine was restarted"
 EXIT_LOST = "it ended, and its exit status was lost with the process that watched over it"
-NEVER_STARTED = "it was never started: the appliance stopped before it could; run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +101,7 @@ def _running(placed: PlacedJob, status: JobStatus, observed: Observed, now: Time
     if placed.formation and job.uuid in observed.dead:
         stopping = replace(job, state=JobState.STOPPING)
         return Sighting(stopping, (_put(placed, stopping, status),), crashed=True, ran_for=ran_for)
-    serves = job.uuid in observed.up or not placed.formation
-    state = JobState.UP if serves or job.state is JobState.UP else JobState.STARTING
+    state = JobState.UP if job.uuid in observed.up or job.state is JobState.UP else JobState.STARTING
     known = placed.address == status.address and (placed.started_at or not status.started_at)
     if state is job.state and known:
         return Sighting(job, ran_for=ran_for)
@@ -116,17 +110,9 @@ def _running(placed: PlacedJob, status: JobStatus, observed: Observed, now: Time
 
 
 def _exited(placed: PlacedJob, status: JobStatus, now: Time) -> Sighting:
-    job, writes = placed.job, []
-    if not placed.formation and job.state is JobState.STARTING and not status.error:
-        job = replace(job, state=JobState.UP)  # it ended before anybody looked
-        writes.append(_put(placed, job, status))
-    down = _down(job, status)
-    return Sighting(
-        down,
-        (*writes, _put(placed, down, status)),
-        crashed=placed.job.state is not JobState.STOPPING,
-        ran_for=_ran_for(placed, status, now),
-    )
+    down = _down(placed.job, status)
+    crashed = placed.job.state is not JobState.STOPPING
+    return Sighting(down, (_put(placed, down, status),), crashed=crashed, ran_for=_ran_for(placed, status, now))
 
 
 def _missing(placed: PlacedJob, now: Time) -> Sighting:
@@ -136,11 +122,10 @@ def _missing(placed: PlacedJob, now: Time) -> Sighting:
             return _ended(placed, now)
         case JobState.PENDING | JobState.BLOCKED:
             return Sighting(job)
-    if placed.started_at is not None or job.state is JobState.UP:
-        return _ended(placed, now, host_error=GONE)
-    if not placed.formation and job.created_at and now - job.created_at > ONE_OFF_START:
-        return _ended(placed, now, host_error=NEVER_STARTED)
-    return Sighting(job)
+    if placed.started_at is None and job.state is JobState.STARTING:
+        return Sighting(job)
+    # Whoever is attached to a one-off job removes it when it has ended: that is no accident.
+    return _ended(placed, now, host_error=GONE if placed.formation else None)
 
 
 def _ended(placed: PlacedJob, now: Time, *, host_error: str | None = None) -> Sighting:

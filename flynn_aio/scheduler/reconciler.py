@@ -1,27 +1,27 @@
 """Reconciler: the loop that brings what runs to what is wanted.
 
 It reads everything, remembers nothing, and is only woken by change: a lost wake-up costs a
-delay, never a job. What is in flight the executor knows; how long the engine has answered
-without a break is the one thing kept here, for nobody is to be blamed for an outage.
+delay, never a job. What is in flight the executor knows; since when the engine has answered
+without a break is the one thing kept here, for no deployment is to be blamed for an outage.
 """
 
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import trio
-from sqlite_utils import Database
 
 from ..clock import Clock
 from ..discoverd import Services
-from ..engine import Engine
+from ..engine import Engine, JobStatus
 from ..errors import EngineError, FlynnError, NotFound, Unavailable
 from ..model import AppID, JobID, Release, ReleaseID, Time, full_job_id
 from ..settings import SchedulerSettings
-from ..store import Desired, Store, queries
+from ..store import Database, DatabaseBroken, Desired, Store, queries
 from ..watch import Bell
 from .executor import Executor
 from .plan import plan
@@ -75,6 +75,7 @@ class Reconciler:
         self._bell = bell
         self._tail = tail
         self._stable_after = timedelta(seconds=settings.restart_stable_s)
+        self._engine_is_silent = False
         self._steady_since: Time | None = None
         self.ready = trio.Event()
 
@@ -97,9 +98,9 @@ class Reconciler:
         try:
             observed = await self._look()
         except EngineError as exc:
-            if self._steady_since is not None:
+            if not self._engine_is_silent:
                 logger.warning("the engine does not answer, jobs are left as they are", extra={"reason": exc.message})
-            self._steady_since = None
+            self._engine_is_silent, self._steady_since = True, None
             return await self._rest()
         try:
             step = await self._settle(observed)
@@ -119,7 +120,7 @@ class Reconciler:
         statuses = {status.id: status for status in await self._engine.jobs()}
         snapshot = self._services.snapshot.value
         if self._steady_since is None:
-            self._steady_since = self._clock.now()
+            self._engine_is_silent, self._steady_since = False, self._clock.now()
         return Observed(
             statuses=statuses,
             doing=doing,
@@ -132,37 +133,42 @@ class Reconciler:
 
     async def _settle(self, observed: Observed) -> Step:
         """Plan and write until the rows are as they should be, then act."""
+        refused: set[AppID] = set()
         for _ in range(ROUNDS):
             desired, observed = await self._store.read(partial(_read, seen=observed))
             step = plan(desired, observed, self._clock.now(), self._clock.new_id, stable_after=self._stable_after)
-            if not await self._write(step.writes):
+            if not await self._write(step.writes, refused):
                 break
         self._executor.forget(observed.failed.keys() - {placed.job.uuid for placed in desired.jobs})
         self._executor.submit(step.actions)
         return step
 
-    async def _write(self, writes: Sequence[Write]) -> bool:
-        """Write, each app for itself; return whether anything was. What fails is left to the next pass."""
+    async def _write(self, writes: Sequence[Write], refused: set[AppID]) -> bool:
+        """Write, each app for itself; return whether anything was.
+
+        Args:
+            refused: apps whose writes failed in this pass; they are left to the next one, and added to.
+        """
         by_app: dict[AppID, list[Write]] = defaultdict(list)
         for write in writes:
-            by_app[write.app].append(await self._explained(write))
-        written = False
+            if write.app not in refused:
+                by_app[write.app].append(await self._explained(write))
         for app, those in by_app.items():
             try:
                 await self._store.transact(partial(record_all, writes=those))
-                written = True
-            except Unavailable:
-                raise
+            except (Unavailable, DatabaseBroken):
+                raise  # no app's fault
             except FlynnError as exc:
                 logger.warning("an app's jobs could not be written", extra={"app": app, "reason": exc.message})
-        return written
+                refused.add(app)
+        return not by_app.keys() <= refused
 
     async def _explained(self, write: Write) -> Write:
         """Return the end of a deployment with the output that explains it."""
         if not isinstance(write, FinishDeployment) or write.quote is None or self._tail is None:
             return write
         lines: list[str] = []
-        with trio.move_on_after(QUOTE_S):
+        with trio.move_on_after(QUOTE_S), suppress(FlynnError):
             lines = await self._tail(write.quote, QUOTED_LINES)
         if not lines:
             return write
@@ -174,7 +180,8 @@ def _read(db: Database, seen: Observed) -> tuple[Desired, Observed]:
     """Return what is wanted, and what the rows tell about what was seen, of one moment."""
     desired = queries.desired(db)
     rows = {placed.job.uuid for placed in desired.jobs}
-    told = frozenset(job for job in seen.statuses if job not in rows and _has_row(db, job))
+    strays = [status for job, status in seen.statuses.items() if job not in rows]
+    told = frozenset(status.id for status in strays if _is_told(db, status))
     releases: dict[ReleaseID, Release] = {}
     for moving in desired.deployments:
         try:
@@ -184,9 +191,13 @@ def _read(db: Database, seen: Observed) -> tuple[Desired, Observed]:
     return desired, replace(seen, told=told, releases=releases)
 
 
-def _has_row(db: Database, job: JobID) -> bool:
+def _is_told(db: Database, stray: JobStatus) -> bool:
+    """Tell whether there is no more to record about a job: it is down, or of no app of ours."""
+    with suppress(NotFound):
+        queries.job(db, stray.id)
+        return True
     try:
-        queries.job(db, job)
+        queries.app(db, stray.app)
     except NotFound:
-        return False
-    return True
+        return True
+    return False

@@ -45,7 +45,7 @@ class Observed:
         up: jobs that serve.
         dead: jobs whose health check gave them up, and why.
         waiting: jobs that run and do not serve, and what they were last seen waiting for.
-        told: listed jobs whose end is recorded already.
+        told: listed jobs of which there is no more to record: they are down, or of no app of ours.
         releases: what the unfinished deployments move to.
         steady_since: since when the engine has answered without a break.
     """

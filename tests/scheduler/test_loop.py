@@ -7,14 +7,15 @@ from itertools import pairwise
 import pytest
 import trio
 
-from flynn_aio.engine import OOM_TEXT, Behaviour, JobSpec, fails_to_start, ignore_sigterm
-from flynn_aio.engine.fake import exits
-from flynn_aio.errors import EngineError
-from flynn_aio.model import DeploymentStatus, JobID, JobState, ProcessType, Strategy
-from flynn_aio.store import changes, queries
+from flynn_aio.clock import SystemClock
+from flynn_aio.engine import OOM_TEXT, Behaviour, JobSpec, exits, fails_to_start, ignore_sigterm, open_fake_engine
+from flynn_aio.errors import Conflict, EngineError, Unavailable
+from flynn_aio.model import AppID, DeploymentStatus, JobID, JobState, ProcessType, Strategy
+from flynn_aio.settings import StoreSettings
+from flynn_aio.store import changes, open_store, queries
 
 from ..support.build import make_release, web_process
-from .world import PRINTER
+from .world import PRINTER, World
 
 DOWN, UP, STOPPING, PENDING = JobState.DOWN, JobState.UP, JobState.STOPPING, JobState.PENDING
 
@@ -296,7 +297,7 @@ async def test_a_one_off_job_is_recorded_and_put_away_but_never_restarted(autoju
         await world.wait(lambda: _has(world, app, DOWN))
         assert [job.exit_status for job in await world.jobs(app)] == [3]
         assert len(await world.engine.jobs()) == 1  # for whoever still reads its last words
-        await trio.sleep(10)
+        await trio.sleep(61)
         assert await world.engine.jobs() == []
     assert await world.job_events() == ["up", "down"]
 
@@ -310,6 +311,16 @@ async def test_a_one_off_job_that_ends_before_anybody_looks_was_up_and_is_down(a
     async with world.scheduler():
         await trio.sleep(1)
     assert await world.job_events() == ["up", "down"]
+
+
+async def test_a_job_of_no_app_of_ours_leaves_no_trace(autojump_clock, world):
+    world.engine.script(exits(0, after_s=1))
+    spec = JobSpec(id=JobID("one"), app=AppID("unknown"), app_name="stack", image="any")
+    async with world.scheduler():
+        await world.engine.start(spec)
+        await trio.sleep(120)
+        assert await world.engine.jobs() == []
+    assert await world.job_events() == []
 
 
 async def test_a_one_off_job_is_killed_on_request_and_not_replaced(autojump_clock, world):
@@ -631,8 +642,6 @@ async def test_a_running_job_without_a_row_is_adopted_when_it_is_wanted_and_else
 async def test_one_app_that_cannot_be_written_does_not_hold_up_the_others(autojump_clock, world, monkeypatch, caplog):
     poisoned, release = await world.app(name="poisoned")
     healthy, other = await world.app(name="healthy")
-    from flynn_aio.errors import Conflict
-
     complete = changes.complete_scale_request
 
     def refuse(tx, request):
@@ -648,3 +657,46 @@ async def test_one_app_that_cannot_be_written_does_not_hold_up_the_others(autoju
         await world.scale(healthy, other, printer=1)
         await world.wait_up(healthy, 1)
     assert "could not be written" in caplog.text
+
+
+async def test_a_full_disk_is_waited_out(autojump_clock, world, monkeypatch, caplog):
+    app, release = await world.app()
+    await world.scale(app, release, printer=1)
+    transact, until = world.store.transact, trio.current_time() + 10
+
+    async def full(change):
+        if trio.current_time() < until:
+            raise Unavailable("could not write to the database: database or disk is full")
+        return await transact(change)
+
+    monkeypatch.setattr(world.store, "transact", full)
+    async with world.scheduler():
+        await world.wait_up(app, 1)
+    assert "the store cannot be used" in caplog.text
+
+
+# With real threads and real time
+
+
+async def test_many_jobs_crash_at_once_and_come_back(tmp_path):
+    async with (
+        open_store(StoreSettings(path=tmp_path / "flynn.db"), SystemClock()) as store,
+        open_fake_engine() as engine,
+    ):
+        world = World(store, engine, SystemClock())
+        app, release = await world.app()
+        async with world.scheduler():
+            with trio.fail_after(30):
+                await world.scale(app, release, printer=30)
+                before = await world.wait_up(app, 30)
+                for job in before:
+                    engine.crash(job.uuid)
+                after = await world.wait_up(app, 30, without=before[0])
+                assert {job.restarts for job in after} == {1}
+                await world.scale(app, release, printer=0)
+                await world.wait_up(app, 0)
+                seen = engine.bell.version
+                while await engine.jobs():
+                    await engine.bell.moved_past(seen)
+                    seen = engine.bell.version
+    assert len(engine.started) == 60

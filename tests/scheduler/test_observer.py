@@ -5,11 +5,10 @@ import pytest
 from msgspec.structs import replace
 
 from flynn_aio.engine import OOM_TEXT, RunState
-from flynn_aio.model import JobID, JobState, Time
+from flynn_aio.model import JobID, JobState
 from flynn_aio.scheduler.observer import (
     EXIT_LOST,
     GONE,
-    NEVER_STARTED,
     Sighting,
     exit_status,
     observe,
@@ -60,12 +59,6 @@ def test_a_job_that_no_longer_answers_is_still_up():
     assert said(seen(serving("a"), status("a"))) == []
 
 
-def test_a_one_off_job_is_up_as_soon_as_it_runs():
-    one = placed(job("a", STARTING, ""), formation=False)
-    [write] = seen(one, status("a", kind="", formation=False)).writes
-    assert (write.job.state, write.formation) == (UP, False)
-
-
 def test_a_job_given_up_by_its_health_check_is_to_stop_and_counts_as_crashed():
     sighting = seen(serving("a"), status("a"), dead={JobID("a"): "no answer"})
     assert (said(sighting), sighting.crashed) == ([STOPPING], True)
@@ -88,11 +81,6 @@ def test_an_exit_nobody_asked_for_is_a_crash(state):
 def test_an_exit_that_was_asked_for_is_none():
     sighting = seen(serving("a", state=STOPPING), exited("a", 128 + SIGTERM))
     assert (said(sighting), sighting.job.exit_status, sighting.crashed) == ([DOWN], 0, False)
-
-
-def test_a_one_off_job_that_ended_before_anybody_looked_was_up():
-    one = placed(job("a", STARTING, ""), formation=False)
-    assert said(seen(one, exited("a", 0, kind="", formation=False))) == [UP, DOWN]
 
 
 @pytest.mark.parametrize(
@@ -151,11 +139,9 @@ def test_a_job_in_flight_is_not_gone(state):
     assert said(seen(serving("a", state=state), doing={JobID("a"): Doing.STOPPING})) == []
 
 
-def test_a_one_off_job_that_never_got_a_container_is_given_up_after_a_while():
-    fresh = placed(job("a", STARTING, "", created_at=EARLIER), formation=False)
-    old = placed(job("a", STARTING, "", created_at=Time.parse("2026-11-23T11:00:00Z")), formation=False)
-    assert said(seen(fresh)) == []
-    assert seen(old).job.host_error == NEVER_STARTED
+def test_a_one_off_job_whose_container_was_removed_is_just_down():
+    one = replace(serving("a", kind=""), formation=False)
+    assert (said(seen(one)), seen(one).job.host_error) == ([DOWN], None)
 
 
 # In the middle of a start

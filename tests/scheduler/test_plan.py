@@ -474,6 +474,7 @@ def test_a_deployment_ends_from_any_mess(model, strategy, processes, batch_size)
     assert all(formations["new"].processes[kind] >= count for kind, count in processes.items())
 
 
+@settings(max_examples=30, deadline=None)
 @given(messes())
 def test_a_plan_is_a_function_of_what_it_is_given(model):
     first, second = new_ids(), new_ids()
