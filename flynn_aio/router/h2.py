@@ -248,7 +248,7 @@ class Http2Connection:
         return head._replace(fields=kept, body=body)
 
     def window(self, stream: int) -> int:
-        """How many bytes of body may be sent now; 0 for a stream that is gone."""
+        """How many bytes of body may be sent now; 0 for a stream that never was."""
         try:
             return max(0, self._h2.local_flow_control_window(stream))
         except H2Error:
