@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from flynn_aio.engine import FakeEngine, Process, Stream, open_fake_engine
-from flynn_aio.model import App, AppID, Job, JobID, JobState, Release
+from flynn_aio.engine import Engine, Process, Stream, open_fake_engine
+from flynn_aio.model import App, AppID, Job, JobID, JobState, Release, ScaleRequest, decode
 from flynn_aio.receive import open_receive
 from flynn_aio.settings import BuildSettings
 from flynn_aio.store import EventFilter, Store, changes, key_hash, queries
@@ -123,8 +124,6 @@ class FakeScheduler:
 
 
 def _release_of(event):
-    from flynn_aio.model import ScaleRequest, decode
-
     return decode(bytes(event.data), ScaleRequest).release
 
 
@@ -134,7 +133,7 @@ class Place:
 
     settings: BuildSettings
     store: Store
-    engine: FakeEngine
+    engine: Any
     builder: FakeBuilder
     scheduler: FakeScheduler
     app: App
@@ -191,10 +190,20 @@ def build_settings(directory: Path, **more) -> BuildSettings:
 
 @asynccontextmanager
 async def open_place(directory: Path, store: Store, clock, *, tail=None, **settings) -> AsyncIterator[Place]:
-    built = build_settings(directory, **settings)
-    builder, scheduler = FakeBuilder(), FakeScheduler(store)
-    async with open_fake_engine(clock=clock) as engine, trio.open_nursery() as nursery:
+    builder = FakeBuilder()
+    async with open_fake_engine(clock=clock) as engine:
         engine.script(builder, type="slugbuilder")
+        built = build_settings(directory, **settings)
+        async with open_place_on(engine, directory, store, clock, built, builder=builder, tail=tail) as place:
+            yield place
+
+
+@asynccontextmanager
+async def open_place_on(
+    engine: Engine, directory: Path, store: Store, clock, built: BuildSettings, *, builder=None, tail=None
+) -> AsyncIterator[Place]:
+    scheduler = FakeScheduler(store)
+    async with trio.open_nursery() as nursery:
         app = await make_app(store)
         await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
         nursery.start_soon(scheduler.run)
@@ -203,7 +212,7 @@ async def open_place(directory: Path, store: Store, clock, *, tail=None, **setti
                 settings=built,
                 store=store,
                 engine=engine,
-                builder=builder,
+                builder=builder or FakeBuilder(),
                 scheduler=scheduler,
                 app=app,
                 client=Client(directory / "tree", f"http://user:{KEY}@127.0.0.1:{port}/hello.git"),
