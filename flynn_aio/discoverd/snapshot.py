@@ -17,7 +17,8 @@ class Snapshot:
 
     Attributes:
         instances: service -> its live instances by ascending index. A service that exists and
-            has none maps to an empty tuple; one that does not exist is missing.
+            has none maps to an empty tuple; one that does not exist is missing. `Instance.meta`
+            has the five ``FLYNN_`` keys; the job among them is the bare id.
         up: jobs whose service ports are all registered; a job without service ports is up as
             soon as it has an address.
         dead: jobs to be killed because of `kill_down`, and why, as a sentence.

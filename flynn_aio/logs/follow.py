@@ -6,19 +6,20 @@ behind is taken ahead, and told how many lines it has missed. No other line is m
 comes twice: the backlog ends, and reading on begins, at the same byte.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol, TypeVar
 
 import trio
 
 from ..clock import Clock
-from ..model import AppID, JobID
+from ..model import AppID
 from ..settings import LogSettings
 from .files import OURS, origin_of, survey
 from .history import History
 from .inotify import Changes
-from .line import INIT, LogMessage, Origin, message
+from .line import INIT, LogMessage, message
+from .live import LiveJobs
 from .query import LogQuery, in_order
 from .record import Decoder, Line
 from .tail import Tail
@@ -34,13 +35,9 @@ KEEP_BYTES = 256 * 1024
 
 
 class RunBlocking(Protocol):
-    """How to run a blocking function that only reads: in a thread, or at once in a test with a virtual clock."""
+    """How to run a blocking function: in a thread, or at once in a test with a virtual clock."""
 
     async def __call__(self, blocking: Callable[[], T], /) -> T: ...
-
-
-LiveJobs = Callable[[], Awaitable[frozenset[JobID] | None]]
-"""Returns the jobs that may still write; ``None`` when the engine does not say."""
 
 
 class Follower:
@@ -48,7 +45,6 @@ class Follower:
 
     Args:
         changes: what the directory reports about the app's files, since before `history` was read.
-        jobs_version: counts how often some job may have ended.
     """
 
     def __init__(
@@ -60,8 +56,7 @@ class Follower:
         *,
         settings: LogSettings,
         clock: Clock,
-        live_jobs: LiveJobs,
-        jobs_version: Callable[[], int],
+        live: LiveJobs,
         run_blocking: RunBlocking,
     ) -> None:
         self._app = app
@@ -69,11 +64,10 @@ class Follower:
         self._changes = changes
         self._settings = settings
         self._clock = clock
-        self._live_jobs = live_jobs
-        self._jobs_version = jobs_version
+        self._live = live
         self._run_blocking = run_blocking
         self._tails = {tail.name: tail for tail in history.tails}
-        self._asked_at: dict[str, int] = {}  # file -> version of the jobs when its job was last seen running
+        self._running_at: dict[str, int] = {}  # file -> version of the live jobs its job was last among
 
     def look_again(self) -> None:
         """Some job may have ended: its last line may be one without a newline."""
@@ -93,36 +87,19 @@ class Follower:
                 return
 
     async def _catch_up(self, send: trio.MemorySendChannel[LogMessage]) -> None:
-        """Send everything that is there by now."""
-        await self._read_on(await self._changed(), send, is_last=False)
-        version = self._jobs_version()
-        undecided = [
-            tail
-            for tail in self._tails.values()
-            if tail.decoder.has_pending and self._asked_at.get(tail.name) != version
-        ]
-        if not undecided:
-            return
-        live = await self._live_jobs()
-        if live is None:  # we are rung again when the engine answers
-            return
-        ended = [tail for tail in undecided if tail.origin.job not in live]
-        self._asked_at |= {tail.name: version for tail in undecided if tail.origin.job in live}
-        await self._read_on(ended, send, is_last=True)
+        """Send everything that is there, a piece of each file in turn.
 
-    async def _read_on(self, behind: list[Tail], send: trio.MemorySendChannel[LogMessage], *, is_last: bool) -> None:
-        """Read to the end of what is there, a piece of each file in turn.
-
-        Args:
-            is_last: nothing will follow, so that an unfinished line is one.
+        A job that prints without end does not keep the others from being heard: each round takes
+        in what else has changed.
         """
-        while behind:
-            batch: list[tuple[Origin, list[Line]]] = []
+        behind: set[Tail] = set()
+        while behind := behind | await self._changed() | self._ended():
+            batch = []
             for tail in list(behind):
                 lines, left = tail.read_on(self._settings.dir, most=CHUNK_BYTES)
                 if left <= 0:
-                    behind.remove(tail)
-                    lines += tail.decoder.flush() if is_last else []
+                    behind.discard(tail)
+                    lines += self._last_words(tail)
                 wanted = [line for line in lines if line.stream in self._query.streams]
                 if left > LAG_BYTES:
                     wanted.append(await self._skip(tail))
@@ -130,6 +107,25 @@ class Follower:
                 await trio.lowlevel.checkpoint()
             for line, origin in in_order(batch):
                 await send.send(message(line, origin))
+
+    def _ended(self) -> set[Tail]:
+        """Return the places with an unfinished line whose job has ended."""
+        version = self._live.version
+        undecided = {
+            tail
+            for tail in self._tails.values()
+            if tail.decoder.has_pending and self._running_at.get(tail.name) != version
+        }
+        live = self._live.known() if undecided else None
+        if live is None:
+            return set()  # we are rung when the engine has answered
+        self._running_at |= {tail.name: version for tail in undecided if tail.origin.job in live}
+        return {tail for tail in undecided if tail.origin.job not in live}
+
+    def _last_words(self, tail: Tail) -> list[Line]:
+        """Return the unfinished line of a job that has ended. All it wrote has just been read."""
+        live = self._live.known() if tail.decoder.has_pending else None
+        return [] if live is None or tail.origin.job in live else tail.decoder.flush()
 
     async def _skip(self, tail: Tail) -> Line:
         """Take a place ahead, and return the line that says so."""
@@ -140,13 +136,13 @@ class Follower:
         now = self._clock.now().replace(tzinfo=None).isoformat(timespec="microseconds")
         return Line(f"{now}000", INIT, text.encode())
 
-    async def _changed(self) -> list[Tail]:
+    async def _changed(self) -> set[Tail]:
         """Return the places behind which something may have been written."""
         names, is_lost = self._changes.take()
         if is_lost:
             files = await self._run_blocking(partial(survey, self._settings.dir, app=self._app))
             names |= {file.name for file in files}
-        return [tail for name in sorted(names) if (tail := self._tails.get(name) or self._begin(name))]
+        return {tail for name in names if (tail := self._tails.get(name) or self._begin(name))}
 
     def _begin(self, name: str) -> Tail | None:
         """Return the beginning of a new file; ``None`` when nobody wants it."""

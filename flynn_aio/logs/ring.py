@@ -15,6 +15,8 @@ from .record import Decoder, Line
 FIRST_BYTES = 64 * 1024
 SETTLE_BYTES = 1024 * 1024
 """How far back the beginning of a line that is still being written is looked for."""
+MAX_REACH = 64 * 1024 * 1024
+"""How far back is read when hardly a line is wanted, e.g. the few in stderr: about three seconds."""
 
 
 class Past(NamedTuple):
@@ -48,7 +50,7 @@ def read_back(parts: Sequence[Part], *, wanted: int, streams: frozenset[str], li
                     is_full = True
         is_enough = is_full or len(lines) >= wanted
         is_clear = not decoder.misses_a_beginning or reach >= SETTLE_BYTES
-        if begin <= first or (is_enough and is_clear):
+        if begin <= first or reach >= MAX_REACH or (is_enough and is_clear):
             decoder.settle()
             return Past(list(lines), decoder)
         reach *= 4

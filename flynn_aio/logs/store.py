@@ -15,8 +15,8 @@ from typing import TypeVar
 import trio
 
 from ..clock import Clock
-from ..engine import Engine, RunState
-from ..errors import EngineError, FlynnError
+from ..engine import Engine
+from ..errors import FlynnError
 from ..model import AppID, JobID
 from ..settings import LogSettings
 from .files import LogFile, survey
@@ -24,6 +24,7 @@ from .follow import Follower, RunBlocking
 from .history import gather
 from .inotify import DirectoryWatch
 from .line import LogMessage, message
+from .live import LiveJobs
 from .query import LogQuery
 from .record import STREAMS
 from .retention import carry_out, hold_on, is_over, plan, remove
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 READERS = 2
-"""Threads that read log files at a time."""
+"""Threads at work on log files at a time. They run to their end, which is never far: see `ring.MAX_REACH`."""
 UPKEEP_S = 30.0
 """Between two looks at how much the files hold. New files are looked at at once."""
 
@@ -45,7 +46,7 @@ class Logs:
         self, settings: LogSettings, engine: Engine, clock: Clock, watch: DirectoryWatch, run_blocking: RunBlocking
     ) -> None:
         self._settings = settings
-        self._engine = engine
+        self._live = LiveJobs(engine)
         self._clock = clock
         self._watch = watch
         self._run_blocking = run_blocking
@@ -69,7 +70,7 @@ class Logs:
         """
         with self._watch.reader(app, writes=True) as changes:  # from here on nothing is missed
             files = await self._survey(app)
-            listed = await self._live_jobs()
+            listed = await self._live.ask()
             present = frozenset(file.origin.job for file in files)
             live = present if listed is None else present & listed
             wanted = self._wanted(query)
@@ -83,8 +84,7 @@ class Logs:
                 history,
                 settings=self._settings,
                 clock=self._clock,
-                live_jobs=self._live_jobs,
-                jobs_version=lambda: self._engine.bell.version,
+                live=self._live,
                 run_blocking=self._run_blocking,
             )
             send, receive = trio.open_memory_channel[LogMessage](self._settings.follower_lines)
@@ -109,13 +109,15 @@ class Logs:
         await self._run_blocking(partial(self._remove, [file.name for file in files if file.origin.app not in apps]))
 
     async def watch_jobs(self) -> None:
-        """Have followers look again whenever a job may have ended."""
-        seen = self._engine.bell.version
-        while True:
-            await self._engine.bell.moved_past(seen)
-            seen = self._engine.bell.version
-            for follower in self._followers:
-                follower.look_again()
+        """Have followers look again whenever a job may have ended, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._live.run)
+            seen = self._live.bell.version
+            while True:
+                await self._live.bell.moved_past(seen)
+                seen = self._live.bell.version
+                for follower in self._followers:
+                    follower.look_again()
 
     async def upkeep(self) -> None:
         """Hold on to what conmon leaves, and give up what is too much, until cancelled."""
@@ -133,7 +135,7 @@ class Logs:
             files = await self._run_blocking(partial(hold_on, directory))
             if not is_over(files, app_bytes=self._settings.app_bytes):
                 return
-            live = await self._live_jobs()
+            live = await self._live.ask()
             if live is not None:
                 made = plan(files, live, app_bytes=self._settings.app_bytes)
                 await self._run_blocking(partial(carry_out, made, directory))
@@ -148,7 +150,7 @@ class Logs:
         jobs = frozenset(tail.origin.job for tail in history.tails)
         live: frozenset[JobID] | None = frozenset()
         if any(tail.decoder.has_pending for tail in history.tails):
-            live = await self._live_jobs()
+            live = await self._live.ask()
         ended = frozenset() if live is None else jobs - live
         return [message(*found) for found in history.lines(ended, query.streams)]
 
@@ -157,14 +159,6 @@ class Logs:
 
     async def _survey(self, app: str) -> list[LogFile]:
         return await self._run_blocking(partial(survey, self._settings.dir, app=app))
-
-    async def _live_jobs(self) -> frozenset[JobID] | None:
-        """Return the jobs that may still write, or ``None`` when the engine does not say."""
-        try:
-            return frozenset(job.id for job in await self._engine.jobs() if job.state is not RunState.EXITED)
-        except EngineError as exc:
-            logger.info("engine not asked about jobs", extra={"reason": exc.message})
-            return None
 
     def _remove(self, names: list[str]) -> None:
         for name in names:
@@ -205,6 +199,6 @@ def _in_threads() -> RunBlocking:
     limiter = trio.CapacityLimiter(READERS)
 
     async def run(blocking: Callable[[], T], /) -> T:
-        return await trio.to_thread.run_sync(blocking, limiter=limiter, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(blocking, limiter=limiter)
 
     return run

@@ -12,7 +12,7 @@ import trio
 from flynn_aio.clock import SystemClock
 from flynn_aio.engine import INIT_SUFFIX, JobSpec, Stream, exits, log_file_name, open_fake_engine
 from flynn_aio.errors import FlynnError
-from flynn_aio.logs import LogQuery, follow, open_logs
+from flynn_aio.logs import LogQuery, follow, live, open_logs
 from flynn_aio.logs.files import KEPT, OLD
 from flynn_aio.logs.record import STREAMS
 from flynn_aio.logs.retention import hold_on
@@ -397,6 +397,34 @@ async def test_a_flood_does_not_starve_the_loop(directory, writer):
         print(f"{count} lines in {time.monotonic() - began:.2f} s, worst delay {max(delays):.3f} s")
         nursery.cancel_scope.cancel()
     assert sorted(delays)[int(len(delays) * 0.95)] < 0.05
+
+
+async def test_a_flood_of_one_job_does_not_drown_another(directory, writer):
+    loud, quiet = writer(1), writer(2)
+    async with opened(directory) as logs, logs.follow(APP, LogQuery()) as stream:
+        loud.write(b"".join(loud.record(b"x" * 80) for _ in range(20_000)))
+        assert await receive(stream, 1) == ["x" * 80]
+        quiet.print("hello")
+        with trio.fail_after(10):
+            before = 1
+            while (await stream.receive()).msg != "hello":
+                before += 1
+        assert before < 10_000
+
+
+async def test_a_hung_engine_keeps_nobody_from_reading(directory, writer, monkeypatch):
+    monkeypatch.setattr(live, "PATIENCE_S", 0.05)
+    job = writer()
+    job.print("whole")
+    job.begin("half")
+    async with open_fake_engine() as engine, opened(directory, engine) as logs:
+        monkeypatch.setattr(engine, "jobs", trio.sleep_forever)
+        with trio.fail_after(2):
+            assert texts(await logs.read(APP, LogQuery())) == ["whole"]
+            async with logs.follow(APP, LogQuery(lines=1)) as stream:
+                assert await receive(stream, 1) == ["whole"]
+                job.print(" done", "more")
+                assert await receive(stream, 2) == ["half done", "more"]
 
 
 async def test_lost_events_are_made_up_for(directory, writer):
