@@ -159,3 +159,14 @@ class World:
     async def processes(self, app, release: ReleaseID) -> dict[str, int] | None:
         found = await self.store.read(lambda db: queries.find_formation(db, app.id, release))
         return found and found.processes
+
+    async def has(self, app, state: JobState) -> bool:
+        return bool(await self.jobs(app, state))
+
+    async def is_at(self, app, **counts: int) -> bool:
+        """Whether an app's jobs are in just these states, each so often."""
+        return await self.counts(app) == counts
+
+    async def completed(self, count: int) -> bool:
+        """Whether so many scale requests are complete."""
+        return [event["state"] for event in await self.events("scale_request")].count("complete") == count

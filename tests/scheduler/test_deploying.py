@@ -1,0 +1,168 @@
+"""Deployments from wish to end, with the whole loop."""
+
+from datetime import timedelta
+
+import pytest
+import trio
+
+from flynn_aio.engine import Behaviour, exits, fails_to_start
+from flynn_aio.model import DeploymentStatus, JobState, ProcessType, Strategy
+from flynn_aio.store import changes, queries
+
+from ..support.build import make_release, web_process
+from .world import PRINTER
+
+DOWN = JobState.DOWN
+
+
+async def order_of(world, strategy, count, **extra):
+    """Deploy; return the ups and downs in their order and how it ended."""
+    app, old = await world.app(strategy=strategy)
+    async with world.scheduler():
+        await world.scale(app, old, printer=count)
+        await world.wait_up(app, count)
+        before = len(await world.job_events())
+        new = await make_release(world.store, app, PRINTER, COLOUR="blue")
+        if extra:
+            await world.store.transact(lambda tx: changes.update_app(tx, app.id, **extra))
+        ended, error = await world.wait_deployed(await world.deploy(app, new))
+        assert (ended.status, error) == (DeploymentStatus.COMPLETE, "")
+        jobs = await world.wait_up(app, count)
+        assert {job.release for job in jobs} == {new.id}
+        assert await world.processes(app, new.id) == {"printer": count}
+        assert not any((await world.processes(app, old.id)).values())
+        assert (await world.store.read(lambda db: queries.app(db, app.id))).release == new.id
+    return [state for state in (await world.job_events())[before:] if state in ("up", "down")]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "count", "order"),
+    [
+        (Strategy.ALL_AT_ONCE, 2, "up up down down"),
+        (Strategy.ONE_BY_ONE, 2, "up down up down"),
+        (Strategy.ONE_DOWN_ONE_UP, 2, "down up down up"),
+        (Strategy.IN_BATCHES, 3, "up down up down up down"),
+    ],
+)
+async def test_a_deployment_exchanges_the_jobs_in_the_order_of_its_strategy(
+    autojump_clock, world, strategy, count, order
+):
+    assert await order_of(world, strategy, count) == order.split()
+
+
+async def test_batches_are_as_large_as_the_app_says(autojump_clock, world):
+    seen = await order_of(world, Strategy.IN_BATCHES, 8, meta={"flynn-deploy-batch-size": "4"})
+    assert seen == [*["up"] * 4, *["down"] * 4] * 2
+
+
+async def deployed(world, *, count=1, behaviour=None, sick=False, timeout=None, processes=PRINTER):
+    """Deploy a second release whose jobs go as told; return everything worth looking at."""
+    app, old = await world.app(processes, timeout=timeout)
+    await world.scale(app, old, **dict.fromkeys(processes, count))
+    before = await world.wait_up(app, count * len(processes))
+    changed = {kind: ProcessType(args=["new", kind]) for kind in processes}
+    new = await make_release(world.store, app, changed, COLOUR="blue")
+    if behaviour is not None:
+        world.engine.script(behaviour, args=("new", "printer"))
+    if sick:
+        world.sick = lambda placed: placed.job.release == new.id
+    await trio.sleep(0.123456)  # real moments are no whole seconds
+    deployment = await world.deploy(app, new)
+    ended, error = await world.wait_deployed(deployment)
+    return app, old, new, before, ended, error
+
+
+async def test_a_release_that_cannot_start_is_rolled_back_and_says_why(autojump_clock, world):
+    text = 'exec: "this-is-gonna-fail": executable file not found in $PATH'
+    async with world.scheduler():
+        app, old, new, before, ended, error = await deployed(world, count=2, behaviour=fails_to_start(text))
+        assert ended.status is DeploymentStatus.FAILED
+        assert error == f"printer job failed to start: {text}"
+        assert await world.processes(app, old.id) == {"printer": 2}
+        assert await world.processes(app, new.id) is None
+        assert await world.wait_up(app, 2) == before  # nobody was disturbed
+        assert (await world.store.read(lambda db: queries.app(db, app.id))).release == old.id
+        again = await world.deploy(app, new)
+        assert again.status is DeploymentStatus.PENDING
+        await world.wait_deployed(again)
+
+
+async def test_a_release_whose_jobs_exit_is_rolled_back(autojump_clock, world):
+    async with world.scheduler():
+        app, _, _, before, ended, error = await deployed(world, behaviour=exits(1, after_s=0.1), sick=True)
+        assert (ended.status, error) == (
+            DeploymentStatus.FAILED,
+            "printer job failed to start: got down job event",
+        )
+        assert await world.wait_up(app, 1) == before
+    downs = [job for job in await world.jobs(app, DOWN) if job.release != before[0].release and job.exit_status == 1]
+    assert len(downs) == 6  # five were tolerated
+
+
+async def test_a_release_that_never_serves_is_rolled_back_with_what_it_waited_for(autojump_clock, world):
+    world.tails = {}
+    async with world.scheduler():
+        app, old, _, before, ended, error = await deployed(world, sick=True, timeout=45)
+        assert ended.status is DeploymentStatus.FAILED
+        assert ended.finished_at - ended.created_at >= timedelta(seconds=45)
+        assert error.startswith("printer job failed to start: 0 of 1 up after 45 s; job host0-")
+        assert "connection refused on 100.100." in error
+        assert f"release {old.id} keeps serving" in error
+        assert "`flynn -a hello deployment timeout 90`" in error
+        assert await world.wait_up(app, 1) == before
+
+
+async def test_the_last_lines_of_the_job_end_the_error_of_a_deployment_that_ran_out_of_time(
+    autojump_clock, world, monkeypatch
+):
+    async def tail(job, lines):
+        return ["Traceback", "ImportError: no module named x"]
+
+    monkeypatch.setattr(world, "tail", tail)
+    async with world.scheduler():
+        *_, error = await deployed(world, sick=True, timeout=5)
+    assert error.endswith(":\n    Traceback\n    ImportError: no module named x")
+
+
+async def test_five_failures_are_forgiven(autojump_clock, world):
+    app, old = await world.app()
+    async with world.scheduler():
+        await world.scale(app, old, printer=1)
+        await world.wait_up(app, 1)
+        world.engine.script(fails_to_start("not yet"))
+        new = await make_release(world.store, app, PRINTER, COLOUR="blue")
+        deployment = await world.deploy(app, new)
+
+        async def five():
+            if len(await world.jobs(app, DOWN)) == 5:
+                world.engine.script(Behaviour())
+                return True
+            return False
+
+        await world.wait(five)
+        ended, error = await world.wait_deployed(deployment)
+        assert (ended.status, error) == (DeploymentStatus.COMPLETE, "")
+
+
+async def test_only_types_that_run_and_that_the_new_release_has_are_deployed(autojump_clock, world):
+    app, old = await world.app({"web": web_process("hello-web"), "gone": ProcessType(), "idle": ProcessType()})
+    async with world.scheduler():
+        await world.scale(app, old, web=1, gone=1, idle=0)
+        await world.wait_up(app, 2)
+        types = {"web": web_process("hello-web"), "idle": ProcessType(), "added": ProcessType()}
+        new = await make_release(world.store, app, types, COLOUR="blue")
+        await world.wait_deployed(await world.deploy(app, new))
+        [job] = await world.wait_up(app, 1)
+        assert (job.type, job.release) == ("web", new.id)
+
+
+async def test_a_strategy_for_databases_fails_with_a_way_out(autojump_clock, world):
+    app, old = await world.app(strategy=Strategy.SIRENIA)
+    async with world.scheduler():
+        await world.scale(app, old, printer=1)
+        before = await world.wait_up(app, 1)
+        new = await make_release(world.store, app, PRINTER, COLOUR="blue")
+        ended, error = await world.wait_deployed(await world.deploy(app, new))
+        assert ended.status is DeploymentStatus.FAILED
+        assert "all-at-once" in error
+        assert await world.wait_up(app, 1) == before
