@@ -19,7 +19,16 @@ from ..engine import Attachment, Engine, JobSpec, JobStatus, Stream
 from ..errors import EngineError
 from ..model import App, JobID, Release
 from ..settings import BuildSettings
-from .builder import BUILDPACK_VARIABLE, Detected, Workplace, builder_spec, memory_limit, memory_text, read_detected
+from .builder import (
+    BUILDPACK_VARIABLE,
+    NONE_DETECTED,
+    Detected,
+    Workplace,
+    builder_spec,
+    memory_limit,
+    memory_text,
+    read_detected,
+)
 from .failure import INDENT, BuildFailed
 from .git import Git
 from .output import Lines, Say
@@ -133,21 +142,30 @@ class _Run:
 
     async def detect(self, images: StackImages) -> Detected:
         """Bring the tree into the slug's directory, and learn which buildpack takes it."""
-        answer: list[Detected] = []
+        answer: Detected | None = None
+        none_detected = False
 
         async def show(stream: Stream, line: str) -> None:
+            nonlocal answer, none_detected
+            none_detected |= line == NONE_DETECTED
             found = read_detected(line) if stream is Stream.STDOUT else None
             if found:
-                answer[:] = [found]
+                answer = found
             else:
                 await self.say(line)
 
         status = await self._job(("detect",), images, show=show, feed=self._send_tree)
         if self.tar_error:
             raise BuildFailed(f"the tree could not be read: {self.tar_error}")
+        if none_detected:
+            built_in = sorted(path.name for path in images.buildpacks.iterdir() if path.is_dir())
+            raise BuildFailed(
+                "no buildpack takes this repository",
+                more=[f"Built in are {', '.join(built_in)}; another one goes into BUILDPACK_URL."],
+            )
         if status.exit_code or not answer:
-            raise self._failed(status, "no buildpack takes this repository")
-        return answer[0]
+            raise self._failed(status, f"exit status {status.exit_code}")
+        return answer
 
     async def compile(self, detected: Detected, images: StackImages) -> None:
         """Run the buildpack."""

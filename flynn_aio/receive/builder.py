@@ -7,8 +7,8 @@ known before its builder image is:
     /builder/build compile NAME     in the builder of the language NAME
 
 `detect` unpacks the tree into `/app`, applies `.slugignore`, and prints on stdout one line,
-``NAME<TAB>message``, e.g. ``python<TAB>Python app detected``; or it prints `Unable to select a
-buildpack` and exits 1. `compile` runs `bin/compile` and `bin/release` of that buildpack and leaves
+``NAME<TAB>message``, e.g. ``python<TAB>Python app detected``; or it prints `NONE_DETECTED` and
+exits 1. `compile` runs `bin/compile` and `bin/release` of that buildpack and leaves
 what the latter printed in `/app/.release`. Everything else they print, on either stream, goes to
 the pusher as it is. What follows a compile – process types, slug size – is said by `push`.
 
@@ -41,6 +41,7 @@ BUILDER_USER = 5000
 BUILDER = "/builder/build"
 NO_LANGUAGE = frozenset({"custom", "multi"})
 """Names `detect` answers with for buildpacks the app brings: from `BUILDPACK_URL`, or from `.buildpacks`."""
+NONE_DETECTED = "Unable to select a buildpack"
 CA_TARGET = "/etc/ssl/certs/ca-certificates.crt"
 CA_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
 

@@ -27,7 +27,6 @@ CONFIG = {
     "core.fsync": "objects,derived-metadata,reference",  # an acknowledged push survives a power cut
     "gc.autoDetach": "false",  # what is tidied up is tidied up inside the push, by nobody else's child
     "receive.denyDeleteCurrent": "false",  # the branch rules are ours, and they say why
-    "transfer.advertiseSID": "false",
 }
 
 

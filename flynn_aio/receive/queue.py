@@ -17,10 +17,6 @@ class Line:
         self._line: list[object] = []
         self._moved = Bell()
 
-    @property
-    def empty(self) -> bool:
-        return not self._line
-
     @asynccontextmanager
     async def place(self, tell: Callable[[int], Awaitable[None]]) -> AsyncIterator[None]:
         """Wait for a place and hold it while the block runs.

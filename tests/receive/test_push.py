@@ -202,7 +202,11 @@ async def test_a_repository_without_a_known_language_is_refused(place):
 
     assert said.code == 1
     assert "Unable to select a buildpack" in said.lines
-    assert "ERROR: Build failed: no buildpack takes this repository" in said.lines
+    assert said.lines[-3:] == [
+        "ERROR: Build failed: no buildpack takes this repository",
+        "       Built in are nodejs, python, static; another one goes into BUILDPACK_URL.",
+        "       hello has nothing running, as before.",
+    ]
     assert place.leftovers == []
     assert place.slugs == []
 
