@@ -30,6 +30,6 @@ def version(args: Args, session: Session) -> None:
 
     Show the version of this command.
     """
-    from .. import __version__
+    import flynn_aio
 
-    show(__version__)
+    show(flynn_aio.__version__)

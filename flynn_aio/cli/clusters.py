@@ -4,7 +4,7 @@ Source: `cli.md` §3 and §5.1; Flynn `cli/cluster.go`, `cli/git.go`.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -178,22 +178,22 @@ def git_credentials(args: Args, session: Session) -> None:
     """
     if args.text("<operation>") != "get":
         return
-    asked = _asked(sys.stdin.read().splitlines())
+    asked = _asked(sys.stdin)
     host = asked.get("host", "")
     try:
         known = next((each for each in session.config.clusters if each.git_url == f"https://{host}"), None)
     except Failure:
         return  # git asks its next helper, or the person
-    if asked.get("protocol") == "https" and known:
+    if asked.get("protocol") == "https" and known and not known.oauth_url:
         show_raw(f"protocol=https\nusername=user\nhost={host}\npassword={known.key}\n")
 
 
-def _asked(lines: list[str]) -> Mapping[str, str]:
+def _asked(lines: Iterable[str]) -> Mapping[str, str]:
     """Return what git wants a password for: ``key=value`` lines up to an empty one."""
     asked = {}
     for line in lines:
-        if not line:
+        key, _, value = line.rstrip("\r\n").partition("=")
+        if not key:
             break
-        key, _, value = line.partition("=")
         asked[key] = value
     return asked

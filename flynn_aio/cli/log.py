@@ -14,6 +14,8 @@ from .render import log_time, quoted
 from .session import Session
 from .usage import Args
 
+_NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
+
 
 def log(args: Args, session: Session) -> None:
     """usage: flynn log [-f] [-j <id>] [-n <lines>] [-r] [-s] [-t <type>] [-i]
@@ -69,4 +71,4 @@ def _said(line: bytes) -> dict[str, Any]:
 
 def _prefixed(said: Mapping[str, Any]) -> str:
     job = f"{said.get('process_type', '')}.{said.get('job_id', '')}"
-    return f"{log_time(said['timestamp'])} {said.get('source', '')}[{job}]: {said.get('msg', '')}"
+    return f"{log_time(said.get('timestamp') or _NEVER)} {said.get('source', '')}[{job}]: {said.get('msg', '')}"

@@ -3,6 +3,7 @@
 Source: `cli.md` §1; Flynn `cli/main.go`, `pkg/shutdown`.
 """
 
+import io
 import os
 import signal
 import sys
@@ -21,10 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; the process's own when ``None``.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # A line is out as soon as it is printed, whoever reads; and no name or log line can be unprintable.
-            stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    _prepare_streams()
     words = [_printable(word) for word in (sys.argv[1:] if argv is None else argv)]
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -58,6 +56,21 @@ def _run(argv: Sequence[str]) -> int:
     args = usage.parse(grammar, line.all("<args>"), options_first=command.options_first)
     with Session(app=line.value("-a"), cluster=line.value("-c"), environ=os.environ) as session:
         return commands.function(command)(args, session) or 0
+
+
+def _prepare_streams() -> None:
+    """Let a line be out as soon as it is printed, whoever reads it, and nothing be unprintable.
+
+    Whoever started us may have closed some of the three descriptors. They are filled in, since the next thing we
+    open would get their numbers: a connection to the controller must not be somebody's standard output.
+    """
+    while (filler := os.open(os.devnull, os.O_RDWR)) <= 2:
+        continue
+    os.close(filler)
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
 
 
 def _printable(word: str) -> str:

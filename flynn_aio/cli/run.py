@@ -18,6 +18,7 @@ from .talk import tell
 from .usage import Args
 
 _INIT = "/runner/init"
+_STDOUT = 1  # the descriptor itself: the job's bytes go there, past Python's text streams
 _UPGRADE = {"Connection": "upgrade", "Upgrade": "flynn-attach/0"}
 
 
@@ -87,7 +88,7 @@ def _attached(client: Client, path: str, job: Mapping[str, Any], environ: Mappin
     from .attach import Attachment, raw_terminal, window
 
     stdin = sys.stdin.fileno() if sys.stdin else None
-    terminal = stdin if stdin is not None and os.isatty(stdin) and os.isatty(sys.stdout.fileno()) else None
+    terminal = stdin if stdin is not None and os.isatty(stdin) and os.isatty(_STDOUT) else None
     if terminal is not None:
         rows, columns = window(terminal)
         size = {"COLUMNS": str(columns), "LINES": str(rows), "TERM": environ.get("TERM", "")}

@@ -93,6 +93,8 @@ class Session:
     def client(self) -> "Client":
         from .client import Client
 
+        if self.cluster.oauth_url:
+            raise Failure(f"cluster {self.cluster.name} wants OAuth, which is not available yet: add it with a key")
         return Client(self.cluster)
 
     @cached_property

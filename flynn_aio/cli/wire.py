@@ -17,6 +17,7 @@ from .failure import Failure
 DIAL_PATIENCE_S = 30.0
 DIAL_PAUSE_S = 0.5
 DIAL_TIMEOUT_S = 5.0  # for one try; a packet lost twice still makes it
+HANDSHAKE_TIMEOUT_S = 10.0  # a server that is up but overloaded still makes it
 
 _LOOPBACK = ("127.0.0.1", "::1")
 
@@ -76,8 +77,10 @@ class Door:
     def _encrypted(self, raw: socket.socket) -> ssl.SSLSocket:
         if self._tls is None:
             self._tls = _tls_context(pinned=self._pin is not None)
+        raw.settimeout(HANDSHAKE_TIMEOUT_S)
         # As bytes: a `str` would be sent through IDNA, whose tables take 5 ms to import.
         secure = self._tls.wrap_socket(raw, server_hostname=self.host.encode())
+        secure.settimeout(None)
         if self._pin is not None:
             import hashlib
 

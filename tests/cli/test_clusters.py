@@ -116,6 +116,17 @@ def test_git_credentials(person, controller, operation, stdin, out):
     assert (done.code, done.out, done.err) == (0, out, "")
 
 
+def test_oauth_clusters_are_kept_but_cannot_be_used_yet(person):
+    person.rc.write_text(
+        '[[cluster]]\nName = "o"\nOAuthURL = "https://login"\nControllerURL = "https://c"\n'
+        'GitURL = "https://git.example.com"\n'
+    )
+    assert person.flynn("apps").err == "cluster o wants OAuth, which is not available yet: add it with a key\n"
+    assert person.flynn("git-credentials", "get", stdin=ASKED).out == ""
+    assert add(person, "two", "two.test", "k").code == 0
+    assert '  OAuthURL = "https://login"\n' in person.rc.read_text()
+
+
 def test_git_credentials_stays_silent_over_a_broken_file(person):
     person.rc.write_text("not toml")
     done = person.flynn("git-credentials", "get", stdin=ASKED)

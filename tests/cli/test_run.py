@@ -271,6 +271,15 @@ def test_no_stdin_at_all_is_an_empty_one(person, runnable):
     assert (done.returncode, done.stdout, done.stderr) == (42, b"", b"init")
 
 
+def test_closed_descriptors_do_not_become_connections(person, runnable):
+    shell = f'exec "{sys.executable}" -m flynn_aio.cli.main run cat >&- 2>&-'
+    done = subprocess.run(["sh", "-c", shell], env=person.environ(), input=b"x", check=False, timeout=20)
+    assert done.returncode == 42
+    assert person.flynn_process("apps").code == 1
+    shell = f'exec "{sys.executable}" -m flynn_aio.cli.main kill x >&- 2>&-'
+    assert subprocess.run(["sh", "-c", shell], env=person.environ(), check=False, timeout=20).returncode == 1
+
+
 # With a terminal.
 
 
