@@ -17,7 +17,7 @@ from ..settings import EngineSettings
 from .client import Client, Disconnected, Refused, file_pieces
 from .containers import APPLIANCE_LABEL, Created, Inspected, Listed
 
-IMAGE_TIMEOUT_S = 1800.0  # a big image on a slow disk
+IMAGE_TIMEOUT_S = 1800.0  # a big image over a slow line
 REMOVE_TRIES = 2
 """After the death of its conmon the first removal of a container fails and the second works."""
 
@@ -128,6 +128,18 @@ class Calls:
             query = {"reference": image}
             await self._client.call("POST", "images/import", doing=doing, query=query, body=file_pieces(tar))
 
+    async def pull_image(self, image: str) -> None:
+        """Fetch an image from its registry.
+
+        Not podman-py: it takes a failed pull for a success, because Podman answers 200 before it tries.
+        """
+        doing = f"pull image {image}"
+        with deadline(doing, IMAGE_TIMEOUT_S):
+            answer = await self._client.call("POST", "images/pull", doing=doing, query={"reference": image})
+        for line in answer.body.splitlines():
+            if problem := _decode(line, _PullReport, doing).error:
+                raise EngineError(f"cannot {doing}: {problem}")
+
     async def network_subnet(self, name: str) -> str | None:
         """Return the subnet of a network; ``None`` when there is no such network."""
         doing = f"look for the network {name}"
@@ -162,6 +174,10 @@ class Calls:
     def _deadline(self, doing: str) -> Iterator[None]:
         with deadline(doing, self._settings.call_timeout_s):
             yield
+
+
+class _PullReport(msgspec.Struct):
+    error: str = ""
 
 
 class _Subnet(msgspec.Struct):

@@ -3,7 +3,7 @@
 Only this module speaks HTTP with Podman. podman-py cannot carry these calls: it blocks a thread that
 nobody can cancel, its one timeout belongs to the client and not to the call, it has no attach and no
 import, and with requests it costs 9 MB resident, 2 ms and twice the CPU per call (`findings.md` §1,
-§3, §8). The rare calls it serves well are in `images.py`.
+§3, §8). What it serves well is in `images.py`.
 
 A connection per call: on a Unix socket that costs less than deciding whether an old one still lives.
 """

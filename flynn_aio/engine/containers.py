@@ -42,9 +42,11 @@ OOM_SCORE = {Partition.SYSTEM: -500, Partition.USER: 0, Partition.BACKGROUND: 50
 _MISSING_COMMAND = re.compile(r'exec: "(?:[^"\\]|\\.)*": (?:executable file not found in \$PATH|[^:]+(?:: [^:]+)?)')
 _CRUN_MISSING_COMMAND = re.compile(r"executable file [`'](?P<name>[^`']*)[`'] not found in \$PATH")
 _ADDRESS_TAKEN = re.compile(r"requested ip address \S+ is already allocated")
+_NAME_TAKEN = "container already exists"
 _HOPELESS = (
     "unable to start container process",  # runc, after the container was made: the command, its user, its directory
     "unable to find user",
+    "image not known",
     "does not exist on container",  # the working directory
     "no command or entrypoint provided",
 )
@@ -298,6 +300,11 @@ def start_failure(status: int, reason: str) -> str | None:
     if status in {400, 404} or any(words in reason for words in _HOPELESS):
         return text.rpartition("unable to start container process: ")[2]
     return None
+
+
+def is_name_taken(reason: str) -> bool:
+    """Whether Podman refused to create a container because one of this name is there."""
+    return _NAME_TAKEN in reason
 
 
 def is_address_taken(reason: str) -> bool:

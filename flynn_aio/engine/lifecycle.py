@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,9 +106,10 @@ async def _open_service(settings: EngineSettings) -> AsyncIterator[tuple[PodmanS
 async def _open_engine(
     settings: EngineSettings, service: PodmanService, calls: Calls, clock: Clock
 ) -> AsyncIterator[PodmanEngine]:
-    with closing(ExitFiles(_exits_directory())) as exit_files:
+    with closing(ExitFiles(_exits_directory())) as exit_files, ExitStack() as after_the_tasks:
         async with trio.open_nursery() as nursery:
             watcher = Watcher(nursery, log_dir=settings.log_dir, clock=clock, exit_files=exit_files, calls=calls)
+            after_the_tasks.callback(watcher.close)  # they wait on its descriptors
             engine = PodmanEngine(settings, service, calls, watcher)
             await sweep(calls, settings, in_flight=lambda: engine.in_flight)
             nursery.start_soon(exit_files.run)
@@ -117,10 +118,7 @@ async def _open_engine(
             await engine.remove_stray_files()
             nursery.start_soon(service.run)
             nursery.start_soon(_keep_in_step, settings, service, calls, engine)
-            try:
-                yield engine
-            finally:
-                watcher.close()
+            yield engine
             nursery.cancel_scope.cancel()
 
 

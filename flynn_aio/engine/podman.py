@@ -29,6 +29,7 @@ from .containers import (
     create_body,
     is_address_taken,
     is_logged,
+    is_name_taken,
     new_status,
     start_failure,
     status_of,
@@ -39,7 +40,12 @@ from .watcher import Container, Watcher
 
 logger = logging.getLogger(__name__)
 
-ADDRESS_TRIES = 8
+START_TRIES = 8
+"""How often a start goes around an address or a name that is taken."""
+
+LATE_CREATION_S = (0.02, 0.1, 0.5)
+"""Podman goes on with a creation whose caller has left: how long to wait before looking for it once more."""
+
 CLEANUP_S = 10.0
 """How long leaving may take: a removal needs 0.2 s; what does not fit is left to the next look around."""
 
@@ -129,9 +135,7 @@ class PodmanEngine:
         return await self._calls.image_exists(image)
 
     async def pull_image(self, image: str) -> None:
-        from .images import pull_image
-
-        await pull_image(self._service.paths.socket, image)
+        await self._calls.pull_image(image)
 
     async def import_image(self, tar: Path, image: str) -> None:
         await self._calls.import_image(tar, image)
@@ -207,27 +211,33 @@ class PodmanEngine:
                 with deadline(doing, self._settings.start_timeout_s):
                     if spec.id in self._doomed:
                         await self._discard(spec.id)
-                    for _ in range(ADDRESS_TRIES):
-                        address = self._addresses.take()
-                        try:
-                            return await self._create_and_start(spec, address, attached, doing)
-                        except Refused as exc:
-                            if is_address_taken(exc.reason):
-                                self._addresses.quarantine(address)
-                                continue
-                            reason = start_failure(exc.status, exc.reason)
-                            if reason is not None:
-                                raise StartError(reason) from exc
-                            raise
-                    raise EngineError(f"cannot {doing}: {ADDRESS_TRIES} addresses in a row were taken by others")
+                    return await self._try_to_start(spec, attached, doing)
         finally:
             del self._in_flight[spec.id]
             settled.set()
+
+    async def _try_to_start(
+        self, spec: JobSpec, attached: bool, doing: str
+    ) -> tuple[Container, tuple[trio.SocketStream, bytes] | None]:
+        for _ in range(START_TRIES):
+            address = self._addresses.take()
+            try:
+                return await self._create_and_start(spec, address, attached, doing)
+            except Refused as exc:
+                if is_address_taken(exc.reason):
+                    self._addresses.quarantine(address)
+                elif not is_name_taken(exc.reason):  # else: a leftover of an earlier try, removed by now
+                    reason = start_failure(exc.status, exc.reason)
+                    if reason is not None:
+                        raise StartError(reason) from exc
+                    raise
+        raise EngineError(f"cannot {doing}: {START_TRIES} addresses in a row were taken by others")
 
     async def _create_and_start(
         self, spec: JobSpec, address: str, attached: bool, doing: str
     ) -> tuple[Container, tuple[trio.SocketStream, bytes] | None]:
         name = self._settings.prefix + spec.id
+        id = ""
         stream: tuple[trio.SocketStream, bytes] | None = None
         try:
             await trio.to_thread.run_sync(self._prepare, spec)
@@ -249,9 +259,9 @@ class PodmanEngine:
             inspected = await self._calls.inspect(id)
             if inspected is None:
                 raise EngineError(f"cannot {doing}: its container {name} was removed meanwhile")
-        except BaseException:
+        except BaseException as exc:
             self._addresses.give_back(address)
-            await self._tidy(spec.id, stream[0] if stream else None)
+            await self._tidy(spec.id, stream[0] if stream else None, late=not id and not isinstance(exc, EngineError))
             raise
         status = new_status(spec, address=address, started_at=inspected.started_at)
         container = self._watcher.add(
@@ -283,13 +293,20 @@ class PodmanEngine:
 
     # -- removing ------------------------------------------------------------------------------
 
-    async def _tidy(self, job: JobID, stream: trio.SocketStream | None) -> None:
-        """Put away what a job left, whatever happens; what does not work now is done at the next look around."""
+    async def _tidy(self, job: JobID, stream: trio.SocketStream | None, *, late: bool = False) -> None:
+        """Put away what a job left, whatever happens; what does not work now is done at the next look around.
+
+        Args:
+            late: the container may only now come to be.
+        """
         with trio.move_on_after(CLEANUP_S, shield=True):
             if stream is not None:
                 await trio.aclose_forcefully(stream)
             try:
                 await self._discard(job)
+                for pause in LATE_CREATION_S if late else ():
+                    await trio.sleep(pause)
+                    await self._discard(job)
             except EngineError as exc:
                 logger.warning("job not removed yet", extra={"job": job, "why": exc.message})
                 self._doomed.add(job)

@@ -23,6 +23,7 @@ ENDS_NOTHING_BY_DEFAULT = frozenset(
 )
 
 _MASK = re.compile(r"^Sig(Blk|Ign|Cgt):\s*([0-9a-f]+)$", re.MULTILINE)
+_CRUN = re.compile(r"[/:]crun(?:[: ]|$)")
 _OOM_KILLS = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
@@ -84,12 +85,28 @@ def would_ignore_as_init(pid: int, number: int) -> bool:
     """Whether this signal ends an ordinary process, but not this one because it is pid 1 of its container.
 
     The kernel drops signals for which an init has no handler. Flynn runs a job below an init of its own, so
-    there a job without a handler for SIGTERM ends at SIGTERM; the caller makes that true with SIGKILL.
+    there a job without a handler for SIGTERM ends at SIGTERM; the caller makes that true with SIGKILL. The
+    same goes for the moment before the job's own program runs: the runtime would swallow the signal.
     """
     if number in ENDS_NOTHING_BY_DEFAULT or number == signal.SIGKILL:
         return False
+    if _is_runtime(pid):
+        return True
     masks = dict(_MASK.findall(_read(PROC / str(pid) / "status")))
     return bool(masks) and not any(int(mask, 16) >> (number - 1) & 1 for mask in masks.values())
+
+
+def _is_runtime(pid: int) -> bool:
+    """Whether the OCI runtime has not yet given way to the job's program.
+
+    runc tells by its name alone, since it runs from a copy whose path is just ``/``; crun by its path.
+    """
+    if _read(PROC / str(pid) / "comm").startswith("runc:["):
+        return True
+    try:
+        return bool(_CRUN.search(os.readlink(PROC / str(pid) / "exe")))
+    except OSError:
+        return False
 
 
 class MemoryEvents:

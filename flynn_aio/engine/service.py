@@ -117,7 +117,7 @@ class PodmanService:
             await self.terminate()
         await trio.to_thread.run_sync(_prepare, self.paths, conf)
         pid = _spawn(self._facts.podman, self.paths)
-        self._process = WatchedProcess(pid, str(self.paths.socket))
+        self._process = WatchedProcess(pid, "")  # a child of ours: its pid cannot be another's
         self.paths.pid.write_text(f"{pid}\n")
         with trio.move_on_after(READY_S):
             while not self._process.has_ended:

@@ -5,9 +5,8 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -18,6 +17,7 @@ import trio
 
 from flynn_aio.engine import (
     OOM_TEXT,
+    JobSpec,
     Mount,
     Output,
     Partition,
@@ -26,13 +26,15 @@ from flynn_aio.engine import (
     open_engine,
     shut_down,
 )
+from flynn_aio.engine.calls import Calls
+from flynn_aio.engine.client import Client
 from flynn_aio.engine.service import find_service, service_paths
 from flynn_aio.errors import EngineError, StartError
 from flynn_aio.model import JobID
 from flynn_aio.settings import MIB, EngineSettings
 from tests.support.images import ensure_test_image
 
-from .contract import EXIT_42, PRINT, RUN_FOREVER, EngineContract, World, first_bytes, text_of
+from .contract import EXIT_42, PRINT, RUN_FOREVER, WAIT_S, EngineContract, World, first_bytes, text_of
 
 pytestmark = pytest.mark.podman
 
@@ -76,8 +78,26 @@ class TestPodman(EngineContract):
     """The contract."""
 
 
-def podman(*args: str) -> str:
-    return subprocess.run(["podman", *args], check=True, capture_output=True, text=True).stdout
+async def podman(*args: str) -> str:
+    """Ask Podman's own command, which shares nothing with ours but the storage."""
+    return (await trio.run_process(["podman", *args], capture_stdout=True, capture_stderr=True)).stdout.decode()
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again, where nothing tells of a change."""
+    with trio.fail_after(WAIT_S):
+        while True:
+            if await check():
+                return
+            await trio.sleep(0.05)
+
+
+async def starts(world: World, spec: JobSpec) -> bool:
+    """Try to start a job; return whether the engine could."""
+    try:
+        return (await world.engine.start(spec)).state is RunState.RUNNING
+    except EngineError:
+        return False
 
 
 def service_pid(settings: EngineSettings) -> int:
@@ -160,16 +180,19 @@ async def test_a_missing_working_directory_or_user_is_a_start_error(world):
 
 
 async def test_the_host_reaches_a_job_by_its_address(world):
-    job = await world.engine.start(world.spec(("nc", "-lk", "-p", "8080", "-e", "echo", "hello")))
-    with trio.fail_after(10):
-        while True:
-            try:
-                stream = await trio.open_tcp_stream(job.address, 8080)
-                break
-            except OSError:
-                await trio.sleep(0.02)
-    async with stream:
-        assert await stream.receive_some() == b"hello\n"
+    job = await world.engine.start(world.spec(("httpd", "-f", "-p", "8080", "-h", "/etc")))
+
+    async def answers() -> bool:
+        try:
+            await (await trio.open_tcp_stream(job.address, 8080)).aclose()
+        except OSError:
+            return False
+        return True
+
+    await until(answers)
+    async with await trio.open_tcp_stream(job.address, 8080) as stream:
+        await stream.send_all(b"GET /group HTTP/1.0\r\n\r\n")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.")
 
 
 # -- what happens to jobs --------------------------------------------------------------------------
@@ -196,25 +219,25 @@ async def test_a_child_that_ran_out_of_memory_is_noted_while_the_job_goes_on(wor
 async def test_a_job_whose_conmon_died_is_ended_and_can_be_removed(world, settings):
     spec = world.spec(RUN_FOREVER)
     await world.engine.start(spec)
-    [conmon] = podman("inspect", "--format", "{{.State.ConmonPid}}", settings.prefix + spec.id).split()
+    conmon = await podman("inspect", "--format", "{{.State.ConmonPid}}", settings.prefix + spec.id)
     os.kill(int(conmon), signal.SIGKILL)
     job = await world.ended(spec.id)
     assert (job.exit_code, "conmon" in job.error) == (-1, True)
     await world.engine.remove(spec.id)
     assert await world.engine.jobs() == []
-    assert podman("ps", "-aq", "--filter", f"name={settings.prefix}") == ""
+    assert await podman("ps", "-aq", "--filter", f"name={settings.prefix}") == ""
 
 
 async def test_a_taken_address_is_skipped(world, settings, image):
     job = await world.engine.start(world.spec(RUN_FOREVER))
     taken = str(settings.subnet.network_address + (int(job.address.rpartition(".")[2]) + 1))
     command = ["run", "-d", "--runtime", "runc", "--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000"]
-    stranger = podman(*command, "--network", settings.network, "--ip", taken, image, *RUN_FOREVER).strip()
+    stranger = await podman(*command, "--network", settings.network, "--ip", taken, image, *RUN_FOREVER)
     try:
         second = await world.engine.start(world.spec(RUN_FOREVER))
         assert second.address not in (job.address, taken)
     finally:
-        podman("rm", "-f", "-t", "0", stranger)
+        await podman("rm", "-f", "-t", "0", stranger.strip())
 
 
 # -- restarts and crashes --------------------------------------------------------------------------
@@ -242,19 +265,13 @@ async def test_a_killed_service_comes_back_and_jobs_never_notice(world, settings
     spec = world.spec(RUN_FOREVER)
     await world.engine.start(spec)
     os.kill(service_pid(settings), signal.SIGKILL)
-    with trio.fail_after(10):
-        while True:
-            try:
-                await world.engine.start(world.spec(RUN_FOREVER))
-                break
-            except EngineError:
-                await trio.sleep(0.05)
+    await until(lambda: starts(world, world.spec(RUN_FOREVER)))
     assert [job.state for job in await world.engine.jobs()] == [RunState.RUNNING] * 2
 
 
 async def test_a_service_killed_inside_a_start_leaves_nothing(world, settings):
     specs = [world.spec(RUN_FOREVER) for _ in range(3)]
-    failed: list[EngineError] = []
+    failed = []
 
     async def start(spec):
         try:
@@ -268,16 +285,19 @@ async def test_a_service_killed_inside_a_start_leaves_nothing(world, settings):
         await trio.sleep(0.12)
         os.kill(service_pid(settings), signal.SIGKILL)
     assert failed
-    with trio.fail_after(20):  # the next service sweeps, and what was doomed goes
-        while {job.id for job in await world.engine.jobs()} != {row for row in listed_jobs(settings)}:
-            await trio.sleep(0.2)
+
+    async def agree() -> bool:
+        return {job.id for job in await world.engine.jobs()} == set(await listed_jobs(settings))
+
+    await until(agree)  # the next service sweeps, and what was doomed goes
     for spec in specs:
-        assert (await world.engine.start(spec)).state is RunState.RUNNING
-    assert sorted(listed_jobs(settings)) == sorted(spec.id for spec in specs)
+        assert await starts(world, spec)
+    assert sorted(await listed_jobs(settings)) == sorted(spec.id for spec in specs)
 
 
-def listed_jobs(settings: EngineSettings) -> list[JobID]:
-    names = podman("ps", "-a", "--external", "--format", "{{.Names}}", "--filter", f"name={settings.prefix}").split()
+async def listed_jobs(settings: EngineSettings) -> list[JobID]:
+    filters = ("--external", "--filter", f"name={settings.prefix}")
+    names = (await podman("ps", "-a", "--format", "{{.Names}}", *filters)).split()
     return [JobID(name.removeprefix(settings.prefix)) for name in names]
 
 
@@ -291,28 +311,20 @@ async def test_a_hung_service_is_replaced_and_jobs_can_be_stopped_meanwhile(worl
     with trio.fail_after(2):
         await world.engine.stop(spec.id, kill_s=1)
     assert [job.exit_code for job in await world.engine.jobs()] == [143]
-    with trio.fail_after(30):
-        while True:
-            try:
-                await world.engine.start(world.spec(RUN_FOREVER))
-                break
-            except EngineError:
-                await trio.sleep(0.1)
+    await until(lambda: starts(world, world.spec(RUN_FOREVER)))
     assert service_pid(settings) != hung
 
 
-async def test_a_call_to_a_hung_service_ends_at_its_deadline(settings, image, world):
-    os.kill(service_pid(settings), signal.SIGSTOP)
-    impatient = replace(settings, call_timeout_s=0.3)
-    async with trio.open_nursery() as nursery:
-        from flynn_aio.engine.calls import Calls
-        from flynn_aio.engine.client import Client
-
-        calls = Calls(Client(service_paths(settings).socket), impatient)
-        with pytest.raises(EngineError, match="did not answer within 0.3 s"):
+async def test_a_call_to_a_hung_service_ends_at_its_deadline(world, settings):
+    calls = Calls(Client(service_paths(settings).socket), replace(settings, call_timeout_s=0.3))
+    pid = service_pid(settings)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await trio.sleep(0.1)  # all its threads
+        with pytest.raises(EngineError, match=r"did not answer within 0\.3 s"):
             await calls.list_ours()
-        os.kill(service_pid(settings), signal.SIGCONT)
-        nursery.cancel_scope.cancel()
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def test_lost_streams_are_an_error_and_not_an_end(world, settings):
@@ -383,7 +395,8 @@ async def test_an_image_is_imported_and_committed(world, tmp_path):
             assert (await text_of(attachment.output))[Stream.STDOUT] == b"/made\n"
         await world.engine.remove(spec.id)
     finally:
-        subprocess.run(["podman", "rmi", "-f", name, name + "-committed"], check=False, capture_output=True)
+        with trio.CancelScope(shield=True):
+            await podman("rmi", "-f", "--ignore", name, name + "-committed")
 
 
 async def test_nothing_is_left_after_shutting_down(settings, image):
@@ -394,11 +407,12 @@ async def test_nothing_is_left_after_shutting_down(settings, image):
     assert not find_service(service_paths(settings)).has_ended
     removed = await shut_down(settings, kill_s=1)
     assert (removed.jobs, removed.network, removed.service) == ((spec.id,), True, True)
-    assert podman("ps", "-aq", "--external", "--filter", f"name={settings.prefix}") == ""
-    assert settings.network not in podman("network", "ls", "--format", "{{.Name}}").split()
+    assert await podman("ps", "-aq", "--external", "--filter", f"name={settings.prefix}") == ""
+    assert settings.network not in (await podman("network", "ls", "--format", "{{.Name}}")).split()
     assert settings.network not in [name for _, name in socket.if_nameindex()]
-    assert not Path(f"/proc/{pid}/cmdline").exists()
-    assert list(settings.run_dir.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert os.listdir(settings.run_dir) == []
     again = await shut_down(settings)
     assert (again.jobs, again.network, again.service) == ((), False, False)
 
