@@ -109,17 +109,18 @@ class Http1Client:
         self.idle = not reader.buffered
         patience = settings.header_timeout_s if first or reader.buffered else settings.idle_timeout_s
         wire.read_by = trio.current_time() + patience
-        while (head := reader.next_head()) is None:
+        head = None if self.idle else reader.next_head()
+        while head is None:
             if self.idle and self._front.draining:
                 return None
             data = await wire.receive()
             if not data:
                 return None
-            if self.idle:
-                self.idle = False
-                if not first:
-                    wire.read_by = trio.current_time() + settings.header_timeout_s
             reader.receive(data)
+            head = reader.next_head()
+            if self.idle and head is None and not first:
+                wire.read_by = trio.current_time() + settings.header_timeout_s
+            self.idle = False
         wire.read_by = inf
         self.idle = False
         self._head = head

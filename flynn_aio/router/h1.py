@@ -233,7 +233,7 @@ class RequestReader(_Reader):
             raise RemoteProtocolError("not a request line", status=505 if version else 400)
         if len(lines[0]) > _MAX_REQUEST_LINE:
             raise RemoteProtocolError("request line too long", status=414)
-        fields = [_lines.get(line) or _field(line) for line in lines[1:]]
+        fields = [_lines.get(each) or _field(each) for each in lines[1:]]
         head = request(line[3][0] & 1, line[1], line[2], fields)
         self._expect_body(head.body)
         return head
@@ -262,7 +262,7 @@ class ResponseReader(_Reader):
         line = _status_line(lines[0])
         if not line:
             raise RemoteProtocolError("not a status line")
-        fields = [_lines.get(line) or _field(line) for line in lines[1:]]
+        fields = [_lines.get(each) or _field(each) for each in lines[1:]]
         head = response(line[1][0] & 1, int(line[2]), line[3] or b"", fields, method=method)
         self._expect_body(head.body)
         return head

@@ -15,7 +15,7 @@ from secrets import token_bytes
 import trio
 
 from ..discoverd import Services
-from ..errors import FlynnError
+from ..errors import FlynnError, Unavailable
 from ..model import JOB_META, JobID
 from ..settings import RouterSettings
 from ..store import EventFilter, Overflow, Store, Transaction, changes, queries
@@ -35,6 +35,8 @@ COOKIE_KEY = "router_cookie_key"
 """Under which name the store keeps the key of the sticky cookies, in base64."""
 COOKIE_KEY_BYTES = 32
 TIDY_S = 15.0
+RESYNC_S = 2.0
+"""Pause before the routes are read again after the store could not answer; as upstream after a lost stream."""
 _ROUTE_EVENTS = EventFilter(object_types=frozenset({"route", "route_deletion", "app_deletion"}))
 
 
@@ -104,17 +106,18 @@ class Router:
         """Keep the table up to date; started once it has been read."""
         while True:
             async with self._store.subscribe(_ROUTE_EVENTS) as events:
-                await self.refresh()
-                tcp.follow(self.upstreams.table.tcp)
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
                 try:
                     while True:
-                        await events.receive()
                         await self.refresh()
                         tcp.follow(self.upstreams.table.tcp)
+                        task_status.started()
+                        task_status = trio.TASK_STATUS_IGNORED
+                        await events.receive()
                 except Overflow:
                     logger.warning("missed route events", extra={"then": "all routes are read again"})
+                except Unavailable as exc:
+                    logger.warning("routes could not be read", extra={"reason": exc.message, "again_in_s": RESYNC_S})
+                    await trio.sleep(RESYNC_S)
 
     async def follow_services(self) -> None:
         """Forget backends that left, and wake those who wait for that."""
