@@ -188,7 +188,8 @@ class Api:
             admitted = await self.admit(head)
             if isinstance(admitted, Reply):
                 return admitted
-            body = await read_body(receive, at_most=self._parts.settings.max_body_bytes)
+            settings = self._parts.settings
+            body = await read_body(receive, at_most=settings.max_body_bytes, within_s=settings.keep_alive_timeout_s)
             request = Request(params=admitted.params, query=admitted.query, headers=head.headers, body=body)
             answer = await admitted.endpoint.handler(self._parts, request)
             if isinstance(answer, Reply):

@@ -8,6 +8,8 @@ Source: `controller-api.md` §2, §4.1; Flynn `pkg/httphelper`, `DecodeJSON`.
 import re
 from typing import Any, TypeVar
 
+import trio
+
 from ..errors import FlynnError, MalformedInput, ValidationError
 from ..model import convert, decode
 from .connection import Receive
@@ -32,13 +34,22 @@ class Disconnected(FlynnError):
     """The client went away before its request was complete: nobody reads the answer."""
 
 
-async def read_body(receive: Receive, *, at_most: int) -> bytes:
+async def read_body(receive: Receive, *, at_most: int, within_s: float) -> bytes:
     """Return the whole body of a request.
 
     Raises:
         BodyTooBig: it is longer than `at_most` bytes; the rest is left unread.
+        ValidationError: it was not there after `within_s` seconds.
         Disconnected: the client went away in the middle of it.
     """
+    try:
+        with trio.fail_after(within_s):
+            return await _whole(receive, at_most)
+    except trio.TooSlowError as exc:
+        raise ValidationError(f"The request body did not arrive within {within_s:g} s") from exc
+
+
+async def _whole(receive: Receive, at_most: int) -> bytes:
     body = bytearray()
     while True:
         message = await receive()

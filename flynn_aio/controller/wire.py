@@ -164,7 +164,7 @@ def new_artifact(sent: ArtifactRequest) -> Artifact:
             raise ValidationError("must be greater than zero", field="size")
         raise ValidationError(f"manifest failed to download from {sent.uri}: send it as `manifest`")
     return Artifact(
-        id=ArtifactID(sent.id),
+        id=ArtifactID(as_uuid(sent.id) or sent.id),
         type=sent.type,
         uri=sent.uri,
         meta=sent.meta,
@@ -219,7 +219,7 @@ def new_release(sent: ReleaseRequest) -> Release:
     if app_id is None:
         raise ValidationError("must be the UUID of an app", field="app_id")
     return Release(
-        id=ReleaseID(sent.id),
+        id=ReleaseID(as_uuid(sent.id) or sent.id),
         app_id=AppID(app_id),
         artifacts=[ArtifactID(one) for one in sent.artifacts],
         artifact=ArtifactID(sent.artifact) if sent.artifact else None,

@@ -128,6 +128,14 @@ async def test_a_connection_nobody_uses_is_closed(autojump_clock, stage, sent):
         assert trio.current_time() - started == pytest.approx(stage.settings.keep_alive_timeout_s, abs=1)
 
 
+async def test_a_body_that_stalls_is_given_up(autojump_clock, stage):
+    async with await stage.dial() as stream:
+        await stream.send_all(b"POST /apps HTTP/1.1\r\nHost: x\r\n" + AUTHORIZATION + b"Content-Length: 10\r\n\r\n{")
+        answer = await until_closed(stream)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"The request body did not arrive within 60 s" in answer
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"", GET, b"GET /events?x HTTP/1.1\r\nHost: x\r\n" + AUTHORIZATION + b"\r\n", b"POST /apps HTTP/1.1\r\n"],
