@@ -43,9 +43,17 @@ class Logs:
     """The output of all jobs; see `open_logs`."""
 
     def __init__(
-        self, settings: LogSettings, engine: Engine, clock: Clock, watch: DirectoryWatch, run_blocking: RunBlocking
+        self,
+        settings: LogSettings,
+        engine: Engine,
+        clock: Clock,
+        *,
+        watch: DirectoryWatch,
+        nursery: trio.Nursery,
+        run_blocking: RunBlocking,
     ) -> None:
         self._settings = settings
+        self._nursery = nursery
         self._live = LiveJobs(engine)
         self._clock = clock
         self._watch = watch
@@ -88,15 +96,28 @@ class Logs:
                 run_blocking=self._run_blocking,
             )
             send, receive = trio.open_memory_channel[LogMessage](self._settings.follower_lines)
-            async with trio.open_nursery() as nursery:
-                self._followers.add(follower)
-                try:
-                    nursery.start_soon(follower.run, backlog, send)
-                    with receive:
-                        yield receive
-                    nursery.cancel_scope.cancel()
-                finally:
-                    self._followers.discard(follower)
+            scope = trio.CancelScope()
+            self._nursery.start_soon(self._run, follower, backlog, send, scope)
+            try:
+                with receive:
+                    yield receive
+            finally:
+                scope.cancel()
+
+    async def _run(
+        self,
+        follower: Follower,
+        backlog: list[LogMessage],
+        send: trio.MemorySendChannel[LogMessage],
+        scope: trio.CancelScope,
+    ) -> None:
+        """Run a follower in our nursery, so that what happens in its reader's block is not wrapped in groups."""
+        self._followers.add(follower)
+        try:
+            with scope:
+                await follower.run(backlog, send)
+        finally:
+            self._followers.discard(follower)
 
     async def forget(self, app: AppID) -> None:
         """Delete an app's files. Jobs that still run write into nothing."""
@@ -186,8 +207,9 @@ async def open_logs(
             "and that fs.inotify.max_user_instances is not used up"
         ) from exc
     with closing(watch):
-        logs = Logs(settings, engine, clock, watch, run_blocking or _in_threads())
         async with trio.open_nursery() as nursery:
+            run = run_blocking or _in_threads()
+            logs = Logs(settings, engine, clock, watch=watch, nursery=nursery, run_blocking=run)
             nursery.start_soon(watch.run)
             nursery.start_soon(logs.watch_jobs)
             nursery.start_soon(logs.upkeep)

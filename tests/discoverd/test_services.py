@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from flynn_aio.discoverd import open_discoverd
 from flynn_aio.model import HealthCheck, Job, JobID, JobState, Port, PortService, ProcessType

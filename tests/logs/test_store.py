@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from flynn_aio.clock import SystemClock
 from flynn_aio.engine import INIT_SUFFIX, JobSpec, Stream, exits, log_file_name, open_fake_engine
@@ -241,6 +242,15 @@ async def test_following_gives_the_backlog_and_then_what_comes(directory, writer
             job2.print("4", stream="stderr")
             assert await receive(stream, 1) == ["4"]
             assert await receive(live, 1) == ["4"]
+
+
+async def test_what_goes_wrong_in_a_readers_block_arrives_as_it_is(directory):
+    async with opened(directory) as logs:
+        with pytest.raises(ZeroDivisionError):
+            async with logs.follow(APP, LogQuery()):
+                raise ZeroDivisionError
+        await trio.testing.wait_all_tasks_blocked()
+        assert not logs._followers
 
 
 async def test_following_obeys_the_filter(directory, writer):
