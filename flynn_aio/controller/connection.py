@@ -140,12 +140,16 @@ class Connection:
             return  # it had ended by itself
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+
         async def watched_send(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 # Before the last byte goes out: the client may answer it with its next request.
-                self._doorway.doorstep.between_requests = True
+                self._doorway.doorstep.between_requests = answered = True
             await send(message)
 
         await self._app(scope, receive, watched_send)
-        self._doorway.doorstep.between_requests = True
+        if not answered:  # else the next request may have begun meanwhile, and its body is no head
+            self._doorway.doorstep.between_requests = True
         self._doorway.finish_if_gone()

@@ -47,6 +47,12 @@ def test_a_time_survives_its_text(moment):
     assert Time.parse(str(Time.of(moment))) == moment
 
 
+@given(*[st.datetimes(timezones=st.just(Time.utcnow().tzinfo))] * 2)
+def test_sortable_texts_compare_as_their_moments(one, two):
+    assert (Time.of(one).sortable < Time.of(two).sortable) == (one < two)
+    assert Time.parse(Time.of(one).sortable) == one
+
+
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-11-23T04:11:15"])
 def test_a_moment_without_zone_is_no_moment(text):
     with pytest.raises(ValueError):

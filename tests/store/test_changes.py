@@ -1,6 +1,7 @@
 """Changes: what they write, what they say, what they refuse."""
 
 import pytest
+import trio
 from msgspec.structs import replace
 
 from flynn_aio.errors import Conflict, NotFound, ObjectExists, ValidationError
@@ -230,7 +231,8 @@ async def test_a_failed_deployment_keeps_the_release_and_says_why(store):
     assert (await history(store, "deployment"))[-1][1]["error"] == "web job failed to start"
 
 
-async def test_failures_of_a_step_are_those_since_it_began(store, clock):
+@pytest.mark.parametrize("pause_s", [0.5, 1.0])
+async def test_failures_of_a_step_are_those_since_it_began(store, autojump_clock, pause_s):
     app, _, new, deployment = await deploying(store)
 
     async def crash(job_id):
@@ -238,7 +240,9 @@ async def test_failures_of_a_step_are_those_since_it_began(store, clock):
         await store.transact(lambda tx: changes.put_job(tx, job, formation=True))
 
     await crash("j1")
+    await trio.sleep(pause_s)
     await store.transact(lambda tx: changes.note_deployment_step(tx, deployment.id, "batch 2"))
+    await trio.sleep(1.5 - pause_s)
     await crash("j2")
     [progress] = (await store.read(queries.desired)).deployments
     assert progress.step == "batch 2"

@@ -46,7 +46,7 @@ def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> 
     )
     tx.execute(
         "INSERT INTO deployments (id, app, finished, step, step_started_at, doc) VALUES (?, ?, ?, '', ?, ?)",
-        (deployment.id, app_id, not moves, str(tx.now), rows.doc(deployment)),
+        (deployment.id, app_id, not moves, tx.now.sortable, rows.doc(deployment)),
     )
     if not moves:
         set_app_release(tx, app_id, release_id)
@@ -58,7 +58,7 @@ def note_deployment_step(tx: Transaction, deployment_id: DeploymentID, step: str
     """Remember which step the scheduler is at; its deadline and its failures count from now."""
     tx.execute(
         "UPDATE deployments SET step = ?, step_started_at = ? WHERE id = ? AND NOT finished",
-        (step, str(tx.now), deployment_id),
+        (step, tx.now.sortable, deployment_id),
     )
 
 

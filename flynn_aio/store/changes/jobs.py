@@ -59,7 +59,7 @@ def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | 
             formation,
             address or old_address,
             str(started_at) if started_at else old_started,
-            str(tx.now) if state is JobState.DOWN else None,
+            tx.now.sortable if state is JobState.DOWN else None,
             rows.doc(stored),
         ),
     )
