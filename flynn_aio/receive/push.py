@@ -100,8 +100,8 @@ class Pushes:
             await say(f"-----> Waiting for {_count(ahead, 'build', 'builds')} in front of this one...")
 
         async with (
-            trio.open_nursery() as leaving,
             self._slugs.open_workplace(build, app.id, env=env_files(env), custom=wants_custom(previous)) as place,
+            trio.open_nursery() as leaving,  # inside: containers go before the directories they write to
         ):
             async with self._places.place(tell):
                 await say(f"-----> Building {app.name}...")
@@ -127,8 +127,11 @@ class Pushes:
                 try:
                     await self._slugs.publish(build, app.id, place)
                     created = await self._store.transact(change)
-                except BaseException:  # no release refers to the slug, and none will
+                except BaseException as exc:  # no release refers to the slug, and none will
                     await self._slugs.unpublish(build)
+                    if isinstance(exc, FlynnError):
+                        serving = serving_line(app.name, current.serving)
+                        raise PushRejected(f"Deploy failed: {exc.message}", more=[serving]) from exc
                     raise
                 logger.info("release created", extra={"app": app.id, "release": created.release.id})
                 await DeployWait(self._store, created, follower, say, self._tail).wait()

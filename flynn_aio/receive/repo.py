@@ -9,6 +9,7 @@ The hook finds us by three pipes it inherits, so there is no address to guess, t
 mix up: it writes what is asked, copies what we say, and exits with the status we send.
 """
 
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
@@ -20,16 +21,18 @@ import trio
 from ..model import AppID
 from ..settings import BuildSettings
 from .failure import PushRejected
-from .git import READ_BYTES, Git, git_env, open_git, run_git
+from .git import READ_BYTES, Git, GitError, git_env, open_git, run_git
 from .output import side_band
 from .queue import Line
 from .refs import BRANCHES, RefUpdate, parse_updates
 from .slugs import Used, remove
 
+logger = logging.getLogger(__name__)
+
 HAND_OVER_MAX = 8 * 1024 * 1024
 """Bytes of a hand-over: about 60,000 refs in one push."""
 
-# `/dev/fd` because a shell's own redirections know single digits only.
+# `/dev/fd`, because a shell's own redirections know single digits only.
 HOOK = """#!/bin/sh
 {
   printf '=%s\\n' "$GIT_OBJECT_DIRECTORY" "$GIT_ALTERNATE_OBJECT_DIRECTORIES"
@@ -152,8 +155,11 @@ class Repository:
         return now.strip() == ("" if update.creates else update.old)
 
     async def point_head(self, ref: str) -> None:
-        """Let a clone check out the branch that was deployed last."""
-        await self._run("symbolic-ref", "HEAD", ref)
+        """Let a clone check out the branch that was deployed last. No push fails for that."""
+        try:
+            await self._run("symbolic-ref", "HEAD", ref)
+        except GitError as exc:
+            logger.warning("HEAD not moved", extra={"repository": self.path.name, "error": exc.message})
 
     async def remove_leftovers(self) -> None:
         """Remove what killed receivers left, unless one is at work now."""

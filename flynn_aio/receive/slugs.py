@@ -8,6 +8,7 @@ the build, and what a crash left goes at the next sweep.
 The trees in here were written by strangers. Nothing follows a link in them or waits for a pipe.
 """
 
+import logging
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
@@ -21,6 +22,8 @@ from ..errors import FlynnError
 from ..model import AppID
 from ..settings import BuildSettings
 from .builder import BUILDER_USER, Workplace
+
+logger = logging.getLogger(__name__)
 
 NEW = ".new-"
 OLD = ".old-"
@@ -195,9 +198,12 @@ def _give(path: Path, owner: int = BUILDER_USER) -> None:
 
 
 async def remove(paths: Iterable[Path]) -> None:
-    """Delete trees, whatever is in them. A process of its own: 20,000 files take a while."""
+    """Delete trees, whatever is in them. What cannot be deleted now is left to the next sweep."""
     if there := [str(path) for path in paths if path.is_symlink() or path.exists()]:
-        await _command("rm", "-rf", "--one-file-system", "--", *there)
+        try:
+            await _command("rm", "-rf", "--one-file-system", "--", *there)
+        except SlugError as exc:
+            logger.warning("not removed", extra={"error": exc.message})
 
 
 async def _command(*args: str) -> str:

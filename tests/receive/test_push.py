@@ -491,7 +491,9 @@ async def test_a_deployment_in_progress_refuses_the_push_and_leaves_no_slug(plac
     await place.client.commit("more")
     said = await place.client.push()
     assert said.code == 1
-    assert any("there is already one in progress" in line for line in said.lines)
+    reason = "Cannot create deploy, there is already one in progress for this app."
+    assert f"ERROR: Deploy failed: {reason}" in said.lines
+    assert said.lines[-1].endswith("still serves hello.")
     assert place.slugs == slugs
 
 
