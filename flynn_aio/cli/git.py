@@ -120,23 +120,14 @@ def drop_remote(remote: str) -> None:
     _git("remote", "remove", remote)
 
 
-def configure(
-    git_url: str,
-    ca_path: Path,
-    flynn: str,
-    *,
-    environ: Mapping[str, str] | None = None,
-    user: int | None = None,
-    group: int | None = None,
-) -> None:
+def configure(git_url: str, ca_path: Path, flynn: str, *, environ: Mapping[str, str] | None = None) -> None:
     """Let git trust a cluster's CA and ask `flynn` for the password, in the person's global configuration.
 
     Args:
         ca_path: a PEM file; git reads it at every push.
         flynn: the path of the `flynn` executable.
-        environ: whose configuration (`HOME`); ours when ``None``.
-        user: the uid to run git as, with `group`; for a root process that sets up somebody else's account,
-            since git replaces the file and would leave it root's.
+        environ: whose configuration (`HOME`); ours when ``None``. Git replaces the file, so whoever runs this
+            owns it afterwards: run it as the person whose home it is.
 
     Raises:
         Failure: git is missing, or would not write.
@@ -147,7 +138,7 @@ def configure(
         (f"http.{git_url}.sslCAInfo", str(ca_path)),
         (f"credential.{git_url}.helper", f"{quote(flynn)} git-credentials"),
     ):
-        _change_global("--replace-all", key, value, environ=environ, user=user, group=group)
+        _change_global("--replace-all", key, value, environ=environ)
 
 
 def forget(git_url: str) -> None:
@@ -156,18 +147,11 @@ def forget(git_url: str) -> None:
         _git("config", "--global", "--remove-section", section)
 
 
-def _change_global(*args: str, environ: Mapping[str, str] | None, user: int | None, group: int | None) -> None:
+def _change_global(*args: str, environ: Mapping[str, str] | None) -> None:
     command = ["git", "config", "--global", *args]
     try:
         done = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env=environ,
-            user=user,
-            group=group,
-            cwd="/",
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, env=environ, cwd="/"
         )
     except FileNotFoundError as exc:
         raise Failure("Executable 'git' was not found. Use --no-git to skip git configuration") from exc

@@ -107,6 +107,7 @@ class Args(NamedTuple):
         return self.arguments[name]
 
 
+_HELP = frozenset({"-h", "--help"})
 _DESCRIPTION = re.compile(r"^\s*(-\S.*)$", re.MULTILINE)
 _DEFAULT = re.compile(r"\[default: (.*)\]", re.IGNORECASE)
 _OPTION = re.compile(r"--?[a-z][a-z-]*", re.IGNORECASE)
@@ -138,40 +139,23 @@ def parse(grammar: Grammar, argv: Sequence[str], *, options_first: bool = False)
     """
     given: dict[str, str] = {}
     places: list[str] = []
-    unknown = help_asked = False
     rest = list(argv)
     while rest:
         arg = rest.pop(0)
         if arg == "--":
             places += rest
             break
-        if not arg.startswith("-") or arg == "-":
-            places.append(arg)
-            if options_first:
-                places += rest
-                break
+        if arg.startswith("-") and arg != "-":
+            given.update(_options(arg, rest, grammar))
             continue
-        for name, attached in _spelled(arg, grammar):
-            option = _named(name, grammar.options)
-            if name in ("-h", "--help"):
-                help_asked = True
-                continue
-            if option is None:
-                unknown = True
-                break
-            if not option.takes_value:
-                if attached and name.startswith("--"):
-                    raise UsageError(f"{name} must not have an argument\n{grammar.usage}")
-                given[option.name] = ""
-                continue
-            if attached is None and not rest:
-                raise UsageError(f"{name} requires argument\n{grammar.usage}")
-            given[option.name] = rest.pop(0) if attached is None else attached
+        places.append(arg)
+        if options_first:
+            places += rest
             break
-    if help_asked:
+    if not given.keys().isdisjoint(_HELP):
         raise HelpAsked(grammar.help)
     line = next((line for line in grammar.lines if line.fits(places) and line.options.issuperset(given)), None)
-    if unknown or line is None:
+    if line is None:
         raise UsageError(grammar.usage)
     return Args(
         line.words,
@@ -188,11 +172,28 @@ def _placed(grammar: Grammar, line: Line, places: Sequence[str]) -> dict[str, tu
     return placed
 
 
-def _spelled(arg: str, grammar: Grammar) -> Iterator[tuple[str, str | None]]:
-    """Return the options one word spells, each with the value attached to it.
+def _options(arg: str, rest: list[str], grammar: Grammar) -> Iterator[tuple[str, str]]:
+    """Yield the options one word gives, by canonical name, with their values; a value may be taken from `rest`.
 
-    The reader stops at the first option that takes the attached value.
+    An option nobody knows comes out under the name it was given, and thus fits no usage line.
     """
+    for name, attached in _spelled(arg, grammar):
+        option = _named(name, grammar.options)
+        if option is None:
+            yield name, ""
+        elif not option.takes_value:
+            if attached and name.startswith("--"):
+                raise UsageError(f"{name} must not have an argument\n{grammar.usage}")
+            yield option.name, ""
+        elif attached is None and not rest:
+            raise UsageError(f"{name} requires argument\n{grammar.usage}")
+        else:
+            yield option.name, rest.pop(0) if attached is None else attached
+            return  # the letters behind it were its value
+
+
+def _spelled(arg: str, grammar: Grammar) -> Iterator[tuple[str, str | None]]:
+    """Yield the names one word spells, each with what is attached to it: its value, or further letters."""
     if arg.startswith("--"):
         name, equals, value = arg.partition("=")
         names = [option.name for option in grammar.options if option.name.startswith("--")]

@@ -88,8 +88,7 @@ def test_configuring_somebody_elses_account(person, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     environ = {key: value for key, value in os.environ.items() if key != "GIT_CONFIG_GLOBAL"} | {"HOME": str(other)}
-    uid = os.geteuid()
-    git.configure("https://git.one.test", other / "ca.pem", "flynn", environ=environ, user=uid, group=os.getegid())
+    git.configure("https://git.one.test", other / "ca.pem", "flynn", environ=environ)
     assert "git-credentials" in (other / ".gitconfig").read_text()
     assert not (person.home / ".gitconfig").exists()
 
