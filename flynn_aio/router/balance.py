@@ -24,6 +24,9 @@ def by_load(
         load: how many exchanges an instance has in flight.
         sticky: the address the client was sent to before; ignored when it is gone.
     """
+    if len(instances) == 1:
+        yield instances[0]
+        return
     left = list(instances)
     for attempt in range(PLAIN_ATTEMPTS):
         if not left:

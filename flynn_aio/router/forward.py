@@ -40,6 +40,9 @@ REPLAY_BYTES = 64 * 1024
 """How much of a body is remembered until the answer begins, so that a request whose kept connection
 turned out to be closed can be sent again."""
 _random = Random()
+_ID_BITS = 0x4000_8000_0000_0000_0000
+_ID_MASK = ~0xF000_C000_0000_0000_0000
+"""Where a UUID says that it is a random one (RFC 9562 §5.4)."""
 _DOOR = Target(route_id="", service="")
 
 
@@ -233,6 +236,7 @@ class _Forwarder:
                 self._upload = _Upload(visitor, chunked=head.body == CHUNKED)
             else:
                 self._whole = whole
+                self._head = head._replace(body=len(whole))  # chunks are for what is not known yet
 
     def _cookie(self) -> str:
         for name, value, _ in self._head.fields:
@@ -414,5 +418,5 @@ class _Forwarder:
 
 def _new_id() -> str:
     """Return a UUIDv4. It names a request and guards nothing, so the fast source of randomness will do."""
-    digits = f"{_random.getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[_random.getrandbits(2)]}{digits[17:20]}-{digits[20:]}"
+    digits = "%032x" % (_random.getrandbits(128) & _ID_MASK | _ID_BITS)
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -53,6 +53,8 @@ _FORBIDDEN_IN_TRAILERS = _REWRITTEN | {
 }
 """RFC 9110 §6.5.1: fields that change how a message is framed, routed or trusted come first or not at all."""
 
+_HAS_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+"""Methods whose body is said to be empty when it is (RFC 9110 §8.6): some servers wait for it otherwise."""
 _ZERO = 0x30
 _CHUNKED_LINE = b"Transfer-Encoding: chunked\r\n"
 _CLOSE_LINE = b"Connection: close\r\n"
@@ -87,7 +89,7 @@ def request_lines(
     lines: list[bytes] = []
     address, proto, port = hop
     request_id = b""
-    has_body = head.body != NO_BODY
+    has_body = head.body != NO_BODY or head.method in _HAS_BODY
     if head.minor == HTTP_2 and head.authority:
         lines.append(b"Host: %b\r\n" % head.authority)
     for name, value, line in head.fields:

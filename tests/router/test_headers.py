@@ -125,6 +125,11 @@ def test_framing_is_written_anew(pairs, framing):
     assert {name: got[name] for name in (b"Content-Length", b"Transfer-Encoding") if name in got} == framing
 
 
+def test_an_empty_body_is_said_to_be_empty():
+    lines = request_lines(head(method=b"POST"), HOP, now_ms=1, new_id=lambda: ID)
+    assert b"Content-Length: 0\r\n" in lines
+
+
 def test_we_answer_an_expectation_ourselves_and_pass_on_others():
     assert b"Expect" not in sent((b"Expect", b"100-Continue"))
     assert sent((b"Expect", b"a-lot"))[b"Expect"] == b"a-lot"

@@ -150,7 +150,21 @@ async def test_a_body_arrives_whole_after_refused_dials(house: House, authority:
         browser.h2.send_data(number, b"", end_stream=True)
         await browser.flush()
         assert await browser.answer(number) == (200, body)
-    assert backend.seen[0].header(b"Transfer-Encoding") == (b"chunked" if size else None) or size == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"hello"])
+async def test_a_body_that_comes_with_its_head_has_a_length(house: House, authority: Authority, body):
+    backend = Recorder()
+    await house.backends.start(backend)
+    async with browsing(house, authority) as browser:
+        headers = [(":method", "POST"), (":scheme", "https"), (":authority", "hello.flynn.test"), (":path", "/")]
+        browser.h2.send_headers(1, headers)
+        browser.h2.send_data(1, body, end_stream=True)
+        await browser.flush()
+        assert await browser.answer(1) == (200, b"hello\n")
+    [seen] = backend.seen
+    assert (seen.body, seen.header(b"Content-Length")) == (body, b"%d" % len(body))
+    assert seen.header(b"Transfer-Encoding") is None
 
 
 async def test_an_answer_streams_with_interim_ones_and_trailers(house: House, authority: Authority):
