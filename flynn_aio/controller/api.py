@@ -1,8 +1,8 @@
 """The API as one ASGI application: find the handler, check the key, answer, say what failed.
 
-Only this module knows HTTP: the statuses of Flynn's error codes, the headers, and what a
-client may rely on – success is exactly 200, "not found" is a 404 that is *not* JSON (the
-stock client takes nothing else for it), an error is `{"code", "message", "detail"?, "retry"}`.
+Only this module knows what HTTP makes of a failure, and what a client relies on: success is
+exactly 200, "not found" is a 404 that is *not* JSON (the stock client takes nothing else for
+it), an error is `{"code", "message", "detail"?, "retry"}`.
 
 Source: `controller-api.md` §1 and §2; Flynn `pkg/httphelper`, `controller/controller.go`.
 """
@@ -65,7 +65,7 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 
 def error_reply(error: FlynnError) -> Reply:
     """Return how a failure looks on the wire."""
-    status = STATUSES[error.code]
+    status = STATUSES.get(error.code, 500)
     if isinstance(error, NotFound | Unauthorized):
         return Reply(status=status)
     body = ErrorBody(
@@ -199,7 +199,10 @@ class Api:
         except FlynnError as error:
             return error_reply(error)
         except Exception:
-            logger.exception("a request failed for a reason nobody expected", extra={"request": head.method})
+            logger.exception(
+                "a request failed for a reason nobody expected",
+                extra={"method": head.method, "path": head.target.partition("?")[0]},
+            )
             return BUG
 
     async def _pump(self, chunks: AsyncGenerator[bytes, None], receive: Receive, send: Send) -> None:

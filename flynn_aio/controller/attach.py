@@ -8,6 +8,7 @@ Source: `controller-api.md` §8.1; Flynn `controller/jobs.go`, `RunJob`.
 """
 
 import logging
+from contextlib import suppress
 
 import h11
 import trio
@@ -49,7 +50,8 @@ async def serve(api: Api, parts: Parts, stream: trio.SocketStream, data: bytes) 
         logger.exception("an attached job failed for a reason nobody expected")
         refusal = BUG
     if not exchange.switched:
-        await exchange.refuse(refusal)
+        with suppress(trio.BrokenResourceError):  # gone meanwhile
+            await exchange.refuse(refusal)
 
 
 async def _asked_for(api: Api, parts: Parts, exchange: "_Exchange") -> OneOff | Reply:

@@ -104,7 +104,10 @@ class Session:
 
     async def _converse(self, attachment: Attachment, commands: trio.MemoryReceiveChannel[ClientFrame]) -> None:
         """Carry frames until the job has ended, then say how, and see that it is written down."""
-        await self._begin()
+        try:
+            await self._begin()
+        except trio.BrokenResourceError:
+            self._hang_up()
         self._begun = True
         async with trio.open_nursery() as talking:
             talking.start_soon(self._obey, attachment, commands)

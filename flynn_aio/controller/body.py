@@ -82,11 +82,9 @@ def _plain(request: Request) -> Any:
         raise ValidationError(f"Content-Type must be {JSON}")
     if _NUL.search(request.body):
         raise ValidationError("The provided JSON input contains a NUL character, which nothing can store")
-    value = decode(request.body, Any)
     try:
-        request.body.decode()
-        return _without_nulls(value)
-    except (UnicodeDecodeError, RecursionError) as exc:
+        return _without_nulls(decode(request.body, Any))
+    except RecursionError as exc:
         raise MalformedInput("The provided JSON input is invalid") from exc
 
 

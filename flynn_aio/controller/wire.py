@@ -192,7 +192,7 @@ class PortRequest(Struct, frozen=True, kw_only=True):
 
 
 class ProcessRequest(Struct, frozen=True, kw_only=True):
-    """A process type as sent: `ProcessType` without what a client may leave out, and with what it once said."""
+    """The part of a process type that is not yet as we keep it: ports may lack fields, old names are folded."""
 
     args: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
@@ -322,7 +322,8 @@ class RouteRequest(Struct, frozen=True, kw_only=True):
 
 def new_route(sent: RouteRequest) -> Route:
     """Check the form of a route. Its id, owner and times are for the store to say."""
-    sent_certificate = sent.certificate or CertificateRequest(cert=sent.tls_cert, key=sent.tls_key)
+    pair = sent.certificate or CertificateRequest(cert=sent.tls_cert, key=sent.tls_key)
+    has_pair = bool(pair.cert or pair.key)
     return Route(
         type=RouteType(one_of(sent.type, RouteType, field="type")),
         service=sent.service,
@@ -333,9 +334,7 @@ def new_route(sent: RouteRequest) -> Route:
         domain=sent.domain,
         path=sent.path,
         sticky=sent.sticky,
-        certificate=Certificate(cert=sent_certificate.cert.strip(), key=sent_certificate.key.strip())
-        if sent_certificate.cert or sent_certificate.key
-        else None,
+        certificate=Certificate(cert=pair.cert.strip(), key=pair.key.strip()) if has_pair else None,
         drain_backends=sent.drain_backends,
         disable_keep_alives=sent.disable_keep_alives,
     )

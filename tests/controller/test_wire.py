@@ -11,14 +11,23 @@ from flynn_aio.controller import wire
 from flynn_aio.controller.body import read_json, read_object
 from flynn_aio.controller.request import Request
 from flynn_aio.errors import MalformedInput, ValidationError
-from flynn_aio.model import NewJob, encode
+from flynn_aio.model import NewJob, ProcessType, encode
 
 HEADERS = {"content-type": "application/json"}
+STRUCTS = (
+    wire.AppRequest,
+    wire.ArtifactRequest,
+    wire.ReleaseRequest,
+    wire.ProcessRequest,
+    wire.PortRequest,
+    wire.ScaleRequestBody,
+    wire.RouteRequest,
+    wire.CertificateRequest,
+    NewJob,
+    ProcessType,
+)
 KEYS = st.sampled_from(
-    ("id", "name", "meta", "env", "type", "uri", "size", "manifest", "hashes", "app_id", "artifacts", "processes")
-    + ("web", "ports", "port", "proto", "service", "check", "resources", "memory", "limit", "args", "cmd", "data")
-    + ("entrypoint", "volumes", "release", "tty", "tty_lines", "tags", "new_processes", "state", "domain", "path")
-    + ("certificate", "cert", "key", "tls_cert", "deploy_timeout", "strategy", "created_at")
+    sorted({name for struct in STRUCTS for name in struct.__struct_fields__} | {"web", "created_at"})
 )
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.just("6e3e3d3f1f4e4f4c9a676a1f4a1a7c11")
