@@ -20,7 +20,7 @@ RUNNER = "runner"
 BUILDER = "builder"
 HASH_DIGITS = 12
 
-_KEYS = frozenset({"from", "like", "packages", "files", "setup"})
+_KEYS = frozenset({"from", "like", "packages", "files", "setup", "setup_from"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +155,13 @@ def _images(folder: Path, tables: Mapping[str, Any]) -> dict[str, Recipe]:
                 **{path: file for other in alike for path, file in other.files.items()},
                 **{path: _read(folder / source) for path, source in table.get("files", {}).items()},
             },
-            setup="".join([*(other.setup for other in alike), table.get("setup", "")]),
+            setup="".join([*(other.setup for other in alike), table.get("setup", ""), _text(folder, table)]),
         )
     return images
+
+
+def _text(folder: Path, table: Mapping[str, Any]) -> str:
+    return (folder / table["setup_from"]).read_text() if "setup_from" in table else ""
 
 
 def _read(path: Path) -> File:
