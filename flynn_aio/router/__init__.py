@@ -11,8 +11,8 @@ Words used here:
 - *front*: the listening sockets; *draining*: finish what has begun, begin nothing.
 
 The pure modules decide: `table`, `balance`, `sticky`, `headers`, `framing`, `h1`, `h2`, `exchange`,
-`pages`. The others wait: `wire`, `pool`, `forward`, `client`, `multiplex`, `tunnel`, `tls`, `listener`,
-`tcp`, `router`.
+`pages`. The others wait: `wire`, `pool`, `forward` with `upload`, `client` (HTTP/1.1) and `multiplex` (HTTP/2),
+each a `visitor`; `tunnel`, `tcp`, `tls`, `listener`, `router`.
 
 Source: `router.md`; Flynn `router/`.
 """

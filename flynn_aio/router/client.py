@@ -10,10 +10,11 @@ from typing import Protocol
 
 import trio
 
-from .forward import Upstreams, VisitorGone, forward
+from .forward import Upstreams, forward
 from .framing import CHUNKED, UNTIL_CLOSE, Field, RemoteProtocolError, Request, Response
 from .h1 import RequestReader, write_chunk, write_last_chunk, write_response
 from .headers import CHUNKED_FIELD, CLOSE_FIELD, KEEP_ALIVE_FIELD, Hop
+from .visitor import VisitorGone
 from .wire import Watchman, Wire, WireBroken
 
 logger = logging.getLogger(__name__)
@@ -178,16 +179,13 @@ class Http1Client:
         head = self._head
         self._answered = True
         lines = [line for _, _, line in fields]
-        until_close = False
         if response.body in (CHUNKED, UNTIL_CLOSE):
             if head is not None and head.minor == 0:
-                until_close = True
+                self._keep_alive = False  # the only end such a client can see
             else:
                 self._chunked = True
                 lines.append(CHUNKED_FIELD[2])
-        if until_close or self._front.draining or (head is not None and head.upgrade):
-            self._keep_alive = False
-        if end and not self._reader.body_ended:
+        if self._front.draining or (head is not None and head.upgrade) or (end and not self._reader.body_ended):
             self._keep_alive = False
         if not self._keep_alive:
             lines.append(CLOSE_FIELD[2])

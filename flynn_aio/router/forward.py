@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import inf
 from random import Random
-from typing import Protocol
 
 import trio
 
@@ -25,81 +24,24 @@ from . import balance
 from .exchange import Command, Exchange, Reply, Step
 from .exchange import Dial as DialBackend
 from .framing import CHUNKED, NO_BODY, Field, RemoteProtocolError, Request, Response, host_of
-from .h1 import write_chunk, write_last_chunk, write_request
-from .headers import Hop, passable_trailers, request_lines, response_fields
+from .h1 import write_request
+from .headers import passable_trailers, request_lines, response_fields
 from .pages import Pages
 from .pool import Backend, Connection, Dial, DialError, Pool
 from .sticky import NONCE_BYTES, CookieKey, cookie_value
 from .table import Table, Target
 from .tunnel import join
-from .wire import Wire, WireBroken
+from .upload import Upload
+from .visitor import Visitor, VisitorGone
+from .wire import WireBroken
 
 logger = logging.getLogger(__name__)
 
-REPLAY_BYTES = 64 * 1024
-"""How much of a body is remembered until the answer begins, so that a request whose kept connection
-turned out to be closed can be sent again."""
 _random = Random()
 _ID_BITS = 0x4000_8000_0000_0000_0000
 _ID_MASK = ~0xF000_C000_0000_0000_0000
 """Where a UUID says that it is a random one (RFC 9562 §5.4)."""
 _DOOR = Target(route_id="", service="")
-
-
-class VisitorGone(Exception):
-    """The client has left, or cancelled this request: nobody waits for an answer any more."""
-
-
-class Visitor(Protocol):
-    """The client's end of one request.
-
-    Attributes:
-        extra_port: the listener's port for route matching; 0 on the default ports.
-        partner: the backend's wire while one works for this request; cut when the client leaves.
-        gone: the client has left.
-    """
-
-    hop: Hop
-    extra_port: int
-    partner: Wire | None
-    gone: bool
-
-    def whole_body(self) -> bytes | None:
-        """Return the body if all of it is here already, without trailers; else ``None``."""
-
-    async def receive_body(self) -> bytes:
-        """Wait for the next piece of the body; ``b""`` at its end. Asking says that the last piece was taken.
-
-        Raises:
-            VisitorGone: the client has left.
-            RemoteProtocolError: what comes is no body.
-        """
-
-    @property
-    def trailers(self) -> list[Field]:
-        """The fields behind the body."""
-
-    async def send_interim(self, response: Response) -> None:
-        """Pass on a 1xx."""
-
-    async def send_head(self, response: Response, fields: list[Field], data: bytes, *, end: bool) -> None:
-        """Begin the response; `data` is what is there of its body, and `end` tells that there is no more.
-
-        Raises:
-            VisitorGone: the client has left.
-        """
-
-    async def send_body(self, data: bytes) -> None:
-        """Pass on a piece of the response, and wait until there is room for another."""
-
-    async def send_end(self, trailers: list[Field]) -> None:
-        """End the response."""
-
-    async def abort(self) -> None:
-        """End the response so that the client can tell it is not whole."""
-
-    async def take_over(self, response: Response, fields: list[Field]) -> tuple[Wire, bytes] | None:
-        """Answer 101 and give the wire away, with what came early; ``None`` where there is no such thing."""
 
 
 class Upstreams:
@@ -157,63 +99,6 @@ async def reply(visitor: Visitor, pages: Pages, status: int, head: Request) -> N
     await visitor.send_head(response, response.fields, body, end=True)
 
 
-class _Upload:
-    """The request's body on its way to the backend, and what of it could be sent again.
-
-    Attributes:
-        ended: all of it has been written to the backend.
-        failed: why it cannot be completed: the client left, or sends what is no body.
-    """
-
-    __slots__ = ("_chunked", "_kept", "_kept_bytes", "_visitor", "ended", "failed", "remembers")
-
-    def __init__(self, visitor: Visitor, *, chunked: bool) -> None:
-        self._visitor = visitor
-        self._chunked = chunked
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
-        self.remembers = True
-        self.ended = False
-        self.failed: VisitorGone | RemoteProtocolError | None = None
-
-    @property
-    def replayable(self) -> bool:
-        return self.remembers and self.failed is None
-
-    def forget(self) -> None:
-        """Nothing will be sent again: the answer has begun, or the connection was fresh."""
-        self.remembers = False
-        self._kept.clear()
-
-    async def run(self, wire: Wire) -> None:
-        """Send what was sent before, then what comes. A backend that stops reading may still answer."""
-        try:
-            for piece in self._kept:
-                await wire.send(piece)
-            while not self.ended:
-                piece = await self._visitor.receive_body()
-                if piece:
-                    await self._send(wire, write_chunk(piece) if self._chunked else piece)
-                else:
-                    if self._chunked:
-                        await self._send(wire, write_last_chunk(passable_trailers(self._visitor.trailers)))
-                    self.ended = True
-        except WireBroken:
-            return  # whoever reads the answer learns of it as well
-        except (VisitorGone, RemoteProtocolError) as exc:
-            self.failed = exc
-            wire.cut("the request will not be completed")
-
-    async def _send(self, wire: Wire, piece: bytes) -> None:
-        if self.remembers:
-            self._kept_bytes += len(piece)
-            if self._kept_bytes > REPLAY_BYTES:
-                self.forget()
-            else:
-                self._kept.append(piece)
-        await wire.send(piece)
-
-
 class _Forwarder:
     """One exchange being carried out."""
 
@@ -229,11 +114,11 @@ class _Forwarder:
         self._exchange = Exchange(backends, method=head.method, upgrade=bool(head.upgrade))
         self._whole = b""
         """The body, when all of it came with the head; then there is no upload."""
-        self._upload: _Upload | None = None
+        self._upload: Upload | None = None
         if head.body != NO_BODY:
             whole = visitor.whole_body()
             if whole is None:
-                self._upload = _Upload(visitor, chunked=head.body == CHUNKED)
+                self._upload = Upload(visitor, chunked=head.body == CHUNKED)
             else:
                 self._whole = whole
                 self._head = head._replace(body=len(whole))  # chunks are for what is not known yet
@@ -296,7 +181,7 @@ class _Forwarder:
             if connection.busy:
                 wire.close()
 
-    async def _converse_while_uploading(self, connection: Connection, upload: _Upload) -> Command[Backend] | None:
+    async def _converse_while_uploading(self, connection: Connection, upload: Upload) -> Command[Backend] | None:
         command: Command[Backend] | None = None
         gone: VisitorGone | None = None
         async with trio.open_nursery() as nursery:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from .framing import CHUNKED, HTTP_2, NO_BODY, UNTIL_CLOSE, Field, Request, Response, field
+from .framing import CHUNKED, HTTP_2, NO_BODY, Field, Request, Response, field
 from .sticky import COOKIE_NAME
 
 is_request_id = re.compile(rb"[A-Za-z0-9+/=\-]{20,200}").fullmatch
@@ -157,11 +157,6 @@ def response_fields(response: Response, *, method: bytes, upgraded: bool = False
     if sticky:
         fields.append(field(b"Set-Cookie", b"%b=%b; Path=/" % (COOKIE_NAME, sticky)))
     return fields
-
-
-def needs_close_to_end(response: Response, *, minor: int) -> bool:
-    """Whether an HTTP/1 client can only tell the end of the body by the end of its connection."""
-    return minor == 0 and response.body in (CHUNKED, UNTIL_CLOSE)
 
 
 def passable_trailers(trailers: Iterable[Field]) -> list[Field]:

@@ -13,7 +13,7 @@ import trio
 from h2.errors import ErrorCodes
 
 from .client import Draining
-from .forward import Upstreams, VisitorGone, forward, reply
+from .forward import Upstreams, forward, reply
 from .framing import HTTP_2, NO_BODY, Field, RemoteProtocolError, Request, Response
 from .h2 import (
     FRAME_BYTES,
@@ -28,6 +28,7 @@ from .h2 import (
     WindowOpened,
 )
 from .headers import Hop
+from .visitor import VisitorGone
 from .wire import Wire, WireBroken
 
 logger = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ Source: `router.md` §8.
 import logging
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 
 import trio
 
@@ -75,7 +76,8 @@ class TcpRoutes:
             target = self._targets.get(port)
             if target is None:
                 return
-            tune(sock)
+            with suppress(OSError):  # it may be gone already, which joining finds out
+                tune(sock)
             wire = Wire(sock, self._watchman, write_timeout_s=self._settings.write_timeout_s)
             try:
                 await self._join(wire, target)

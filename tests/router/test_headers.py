@@ -3,7 +3,7 @@
 import pytest
 
 from flynn_aio.router.framing import HTTP_2, Request, checked_field, request, response
-from flynn_aio.router.headers import Hop, needs_close_to_end, passable_trailers, request_lines, response_fields
+from flynn_aio.router.headers import Hop, passable_trailers, request_lines, response_fields
 
 HOP = Hop(b"127.0.0.1", b"http", b"80")
 ID = "7b6c1f2e-0000-4000-8000-000000000000"
@@ -168,9 +168,3 @@ def test_the_sticky_cookie_is_added():
 def test_trailers_cannot_change_what_came_first():
     fields = [checked_field(name, b"1") for name in (b"Content-Length", b"Host", b"Set-Cookie", b"X-Checksum")]
     assert [name for name, _, _ in passable_trailers(fields)] == [b"x-checksum"]
-
-
-def test_an_old_client_sees_some_ends_only_by_the_end():
-    chunked = response(1, 200, b"", [checked_field(b"Transfer-Encoding", b"chunked")], method=b"GET")
-    assert needs_close_to_end(chunked, minor=0)
-    assert not needs_close_to_end(chunked, minor=1)

@@ -5,7 +5,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from flynn_aio.model import JobID, RouteType
 from flynn_aio.router import open_router
-from flynn_aio.store import changes
+from flynn_aio.store import Transaction, changes
 
 from .conftest import House, OpenHouse
 from .ends import Recorder, ask, http, read_answer, says
@@ -177,3 +177,27 @@ async def test_the_front_says_where_it_listens(house: House):
     assert house.front.http_port > 0
     assert house.front.https_port > 0
     assert house.front.http_port != house.front.https_port
+
+
+async def test_missed_events_are_made_up_for(open_house: OpenHouse, monkeypatch):  # TestHTTPResync
+    """A reader that fell behind is disconnected; it reads everything again and drops what is gone."""
+    async with open_house() as house:
+        gone = await house.route("gone.example")
+        reading = trio.Event()
+
+        async def slow_refresh() -> None:
+            await reading.wait()
+            await refresh()
+
+        refresh = house.router.refresh
+        monkeypatch.setattr(house.router, "refresh", slow_refresh)
+        await house.store.transact(many_events)
+        await house.store.transact(lambda tx: changes.delete_route(tx, house.app.id, RouteType.HTTP, gone.id))
+        reading.set()
+        await serves(house, b"gone.example", 404)
+
+
+def many_events(tx: Transaction) -> None:
+    """More than the feed's buffer holds."""
+    for n in range(1100):
+        tx.emit("route", str(n), {})

@@ -40,6 +40,7 @@ def found(table: Table, host: str, target: bytes = b"/", port: int = 0) -> str:
     ],
 )
 def test_exact_beats_wildcard_beats_catch_all(host, domains, winner):
+    # TestWildcardRouting, TestWildcardCatchAllRouting
     assert found(Table(http(domain) for domain in domains), host) == winner
 
 
@@ -65,7 +66,7 @@ PATHS = Table([http("a.b", "two-foo", "/2/foo/"), http("a.b", "root"), http("a.b
         (b"/x/2/foo", "root"),
     ],
 )
-def test_the_longest_path_of_whole_segments_wins(target, service):
+def test_the_longest_path_of_whole_segments_wins(target, service):  # TestTree, TestTreeSlice, TestPathRouting
     assert found(PATHS, "a.b", target) == service
 
 

@@ -133,3 +133,34 @@ async def test_a_websocket_echoes(house: House):  # TestHTTPWebsocket
             await socket.send_message(message)
             assert await socket.get_message() == message
         await socket.aclose()
+
+
+async def test_a_sticky_visitor_stays_over_upgrades(house: House):  # TestStickyHTTPRouteWebsocket
+    await house.route("sticky.example", "sticky-web", sticky=True)
+    names = {}
+
+    def named(name: bytes):
+        async def serve(stream: trio.SocketStream) -> None:
+            await answering(stream, SWITCHED, name)
+
+        return serve
+
+    for name in (b"a", b"b", b"c"):
+        names[name] = await house.backends.start(named(name), service="sticky-web")
+
+    async def visit(*cookie: bytes) -> tuple[bytes, bytes]:
+        """Return which backend answered, and the cookie it set."""
+        async with await house.http() as stream:
+            await stream.send_all(http(b"/", *UPGRADE, *cookie, host=b"sticky.example"))
+            head, _, rest = (await read_all(stream)).partition(b"\r\n\r\n")
+        [*_, last] = head.split(b"\r\n")
+        return rest, last.partition(b"Set-Cookie: ")[2].partition(b";")[0]
+
+    first, cookie = await visit()
+    assert cookie
+    for _ in range(10):
+        assert await visit(b"Cookie: " + cookie) == (first, b"")
+    house.backends.unregister(names[first])
+    other, fresh = await visit(b"Cookie: " + cookie)
+    assert other != first
+    assert fresh
