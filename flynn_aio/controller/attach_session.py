@@ -10,6 +10,7 @@ import logging
 import math
 import select
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -31,6 +32,9 @@ HANG_UP_CHECK_S = 1.0
 """How often to look after a client whose input the job does not take: nothing is read from it then."""
 RECORD_S = 2.0
 """How long an ended job stays with the engine at most, so that the scheduler can write down its end."""
+LINGER_S = 1.0
+"""How long to read on after the last frame. Closing on input that is still under way would reset the
+connection, and the frame could be lost."""
 LAST_WORDS_S = 1.0
 SIGNALS = range(1, 65)
 
@@ -120,6 +124,8 @@ class Session:
                 self._failure = error
             else:
                 await self._send_end(status)
+                with trio.move_on_after(LINGER_S):
+                    await self._gone.wait()
             talking.cancel_scope.cancel()
         await self._until_recorded()
 
@@ -131,7 +137,8 @@ class Session:
             await self._send(frames.error_frame(f"job {self._spec.id} has ended: {reason}"))
         else:
             await self._send(frames.exit_frame(status.exit_code))
-        await self._stream.aclose()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._stream.send_eof()
 
     async def _send(self, data: bytes) -> None:
         """Send a whole frame. A client that has gone is noticed elsewhere; the job's output goes on."""

@@ -118,6 +118,17 @@ async def test_signals_reach_the_job(stage, client, release):
         assert await session.rest() == [("exit", 15)]
 
 
+async def test_input_that_comes_too_late_does_not_cost_the_exit(stage, client, release):
+    """A reset would: a proxy in between gives up on it before it has read the last frame."""
+    async with attach(client, JOBS, {"release": release.id}) as session:
+        stage.engine.crash(stage.engine.started[0].id, 42)
+        await session.send(stdin(b"x"), stdin(b""))
+        assert await session.frame() == ("exit", 42)
+        await session.send(stdin(b"x"))
+        assert await session.stream.receive_some(1) == b""
+    await until_gone(stage)
+
+
 async def test_a_job_killed_by_a_signal_says_which(stage, client, release):
     async with attach(client, JOBS, {"release": release.id}) as session:
         await session.send(signal(9))
