@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from .network import delete_link, ensure_network
 from .podman import PodmanEngine, hosts_directory
 from .protocol import Engine
 from .service import PodmanService, find_service, service_paths
-from .sweep import sweep
+from .sweep import remove_idle_namespaces, sweep
 from .watcher import Watcher
 
 logger = logging.getLogger(__name__)
@@ -111,19 +111,29 @@ async def _open_engine(
             watcher = Watcher(nursery, log_dir=settings.log_dir, clock=clock, exit_files=exit_files, calls=calls)
             after_the_tasks.callback(watcher.close)  # they wait on its descriptors
             engine = PodmanEngine(settings, service, calls, watcher)
-            await sweep(calls, settings, in_flight=lambda: engine.in_flight)
+            suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
             nursery.start_soon(exit_files.run)
             nursery.start_soon(watch_oom, watcher.note_oom)
             await engine.look_around()
             await engine.remove_stray_files()
             nursery.start_soon(service.run)
-            nursery.start_soon(_keep_in_step, settings, service, calls, engine)
+            nursery.start_soon(_keep_in_step, settings, service, calls, engine, suspects)
             yield engine
             nursery.cancel_scope.cancel()
 
 
-async def _keep_in_step(settings: EngineSettings, service: PodmanService, calls: Calls, engine: PodmanEngine) -> None:
-    """Look around every now and then, and sweep first when a new service took over."""
+async def _keep_in_step(
+    settings: EngineSettings,
+    service: PodmanService,
+    calls: Calls,
+    engine: PodmanEngine,
+    suspects: Collection[Path],
+) -> None:
+    """Look around every now and then, and sweep first when a new service took over.
+
+    Args:
+        suspects: what the sweep at boot was not sure of.
+    """
     while True:
         generation = service.generation.value
         with trio.move_on_after(settings.resync_s):
@@ -131,7 +141,10 @@ async def _keep_in_step(settings: EngineSettings, service: PodmanService, calls:
         try:
             if service.generation.value != generation:
                 await ensure_network(calls, settings)
-                await sweep(calls, settings, in_flight=lambda: engine.in_flight)
+                suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
+            else:
+                await remove_idle_namespaces(suspects)
+                suspects = ()
             await engine.look_around()
         except EngineError as exc:
             logger.warning("podman not looked at", extra={"why": exc.message})

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import trio
@@ -41,8 +41,13 @@ class Keeper:
     container: str
 
 
-async def sweep(calls: Calls, settings: EngineSettings, *, in_flight: Callable[[], Collection[JobID]]) -> None:
+async def sweep(
+    calls: Calls, settings: EngineSettings, *, in_flight: Callable[[], Collection[JobID]]
+) -> frozenset[Path]:
     """Put away leaked conmons, network namespaces and half-made storage of this appliance.
+
+    Returns network namespaces that nobody seems to use and that do not tell whose they are. Somebody may be
+    setting them up at this moment, so hand them to `remove_idle_namespaces` a good while later.
 
     Args:
         in_flight: jobs that are being started: nothing of theirs is a leftover.
@@ -51,16 +56,25 @@ async def sweep(calls: Calls, settings: EngineSettings, *, in_flight: Callable[[
         EngineError: Podman does not answer.
     """
     keepers = await trio.to_thread.run_sync(find_keepers, settings.prefix)
-    spaces = await _namespaces(settings.subnet)
-    known = await calls.list_ours()
-    containers, addresses = {row.id for row in known}, {row.address for row in known}
+    containers = {row.id for row in await calls.list_ours()}
     for keeper in keepers:
         if keeper.container not in containers:
             await _end_leaked_container(keeper)
-    for space, address in spaces.items():
-        if address not in addresses:
+    spaces = await _idle_namespaces()
+    addresses = {row.address for row in await calls.list_ours()} if spaces else set()
+    for space, held in spaces.items():
+        if any(IPv4Address(address) in settings.subnet and address not in addresses for address in held):
             await _delete_namespace(space)
-    await _remove_storage(calls, settings, containers, in_flight)
+    await _remove_storage(calls, settings, in_flight)
+    return frozenset(space for space, held in spaces.items() if not held)
+
+
+async def remove_idle_namespaces(suspects: Collection[Path]) -> None:
+    """Remove those of the suspects that still have neither process nor address."""
+    if suspects:
+        for space, held in (await _idle_namespaces()).items():
+            if space in suspects and not held:
+                await _delete_namespace(space)
 
 
 def find_keepers(prefix: str) -> list[Keeper]:
@@ -108,15 +122,31 @@ def _rmdir(group: Path) -> None:
         logger.warning("control group not removed", extra={"group": str(group), "why": str(exc)})
 
 
-async def _namespaces(subnet: IPv4Network) -> dict[Path, str]:
-    """Return Podman's named network namespaces that hold an address of our subnet, and that address."""
+async def _idle_namespaces() -> dict[Path, list[str]]:
+    """Return Podman's named network namespaces without a process, each with the addresses it holds."""
     found = {}
-    for space in await trio.to_thread.run_sync(lambda: sorted(NETNS.glob("netns-*"))):
+    for space in await trio.to_thread.run_sync(_without_process):
         table = await _run("nsenter", f"--net={space}", "cat", "/proc/self/net/fib_trie")
-        for address in _LOCAL_ADDRESS.findall(table):
-            if IPv4Address(address) in subnet:
-                found[space] = address
+        held = [address for address in _LOCAL_ADDRESS.findall(table) if not IPv4Address(address).is_loopback]
+        found[space] = held
     return found
+
+
+def _without_process() -> list[Path]:
+    """Return the namespaces no process lives in. Blocks: it looks at every process."""
+    spaces = {inode: path for path in NETNS.glob("netns-*") if (inode := _inode(path))}
+    if spaces:
+        for entry in PROC.iterdir():
+            if entry.name.isdecimal():
+                spaces.pop(_inode(entry / "ns/net"), None)
+    return list(spaces.values())
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 async def _delete_namespace(space: Path) -> None:
@@ -129,11 +159,11 @@ async def _delete_namespace(space: Path) -> None:
         logger.warning("network namespace not removed", extra={"namespace": space.name, "why": str(exc)})
 
 
-async def _remove_storage(
-    calls: Calls, settings: EngineSettings, known: Collection[str], in_flight: Callable[[], Collection[JobID]]
-) -> None:
+async def _remove_storage(calls: Calls, settings: EngineSettings, in_flight: Callable[[], Collection[JobID]]) -> None:
     """Remove containers that exist in Podman's storage alone: their name is taken, their labels are lost."""
-    for row in await calls.list_storage():
+    stored = await calls.list_storage()
+    known = {row.id for row in await calls.list_ours()}
+    for row in stored:
         names = [name for name in row.names if name.startswith(settings.prefix)]
         if row.id in known or not names or names[0].removeprefix(settings.prefix) in in_flight():
             continue
