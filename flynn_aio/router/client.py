@@ -170,10 +170,9 @@ class Http1Client:
     def trailers(self) -> list[Field]:
         return self._reader.trailers
 
-    async def send_interim(self, response: Response) -> None:
+    async def send_interim(self, response: Response, fields: list[Field]) -> None:
         if self._head is not None and self._head.minor == 1:
-            lines = [line for _, _, line in response.fields]
-            await self._send(write_response(response.status, response.reason, lines))
+            await self._send(write_response(response.status, response.reason, [line for _, _, line in fields]))
 
     async def send_head(self, response: Response, fields: list[Field], data: bytes, *, end: bool) -> None:
         head = self._head
@@ -185,8 +184,10 @@ class Http1Client:
             else:
                 self._chunked = True
                 lines.append(CHUNKED_FIELD[2])
-        if self._front.draining or (head is not None and head.upgrade) or (end and not self._reader.body_ended):
+        if self._front.draining or (head is not None and head.upgrade):
             self._keep_alive = False
+        if end and not self._reader.body_ended and self.whole_body() is None:
+            self._keep_alive = False  # what is left of the request will not be read
         if not self._keep_alive:
             lines.append(CLOSE_FIELD[2])
         elif head is not None and head.minor == 0:

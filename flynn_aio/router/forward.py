@@ -102,7 +102,7 @@ async def reply(visitor: Visitor, pages: Pages, status: int, head: Request) -> N
 class _Forwarder:
     """One exchange being carried out."""
 
-    __slots__ = ("_exchange", "_head", "_sticky", "_target", "_upload", "_upstreams", "_visitor", "_whole")
+    __slots__ = ("_answered", "_exchange", "_head", "_sticky", "_target", "_upload", "_upstreams", "_visitor", "_whole")
 
     def __init__(self, visitor: Visitor, head: Request, upstreams: Upstreams, target: Target, door: Backend | None):
         self._visitor = visitor
@@ -115,6 +115,7 @@ class _Forwarder:
         self._whole = b""
         """The body, when all of it came with the head; then there is no upload."""
         self._upload: Upload | None = None
+        self._answered = False
         if head.body != NO_BODY:
             whole = visitor.whole_body()
             if whole is None:
@@ -183,21 +184,29 @@ class _Forwarder:
 
     async def _converse_while_uploading(self, connection: Connection, upload: Upload) -> Command[Backend] | None:
         command: Command[Backend] | None = None
-        gone: VisitorGone | None = None
+        failure: VisitorGone | RemoteProtocolError | None = None
         async with trio.open_nursery() as nursery:
             try:
-                with suppress(WireBroken):
+                with suppress(WireBroken):  # it may have answered before it closed
                     await connection.wire.send(self._head_bytes())
-                nursery.start_soon(upload.run, connection.wire)
+                nursery.start_soon(self._send_body, upload, connection)
                 command = await self._read_answer(connection)
             except VisitorGone as exc:  # in here, so that no group wraps it
-                gone = exc
+                failure = exc
             nursery.cancel_scope.cancel()
-        if gone or isinstance(upload.failed, VisitorGone):
-            raise gone or upload.failed or VisitorGone
-        if upload.failed and isinstance(command, Reply):
-            raise upload.failed  # the request was at fault, not the backend
+        failure = failure or upload.failed
+        if isinstance(failure, VisitorGone) or (failure and isinstance(command, Reply)):
+            raise failure  # the request was at fault, not the backend
         return command
+
+    async def _send_body(self, upload: Upload, connection: Connection) -> None:
+        await upload.run(connection.wire)
+        if upload.ended and not self._answered:
+            self._expect_answer(connection)
+
+    def _expect_answer(self, connection: Connection) -> None:
+        """The request is with the backend: from here on it has only so long."""
+        connection.wire.read_by = trio.current_time() + self._upstreams.settings.response_header_timeout_s
 
     async def _converse(self, connection: Connection) -> Command[Backend] | None:
         with suppress(WireBroken):  # it may have answered before it closed
@@ -215,7 +224,8 @@ class _Forwarder:
         """Read until the response begins, and pass it on."""
         wire, reader, method = connection.wire, connection.reader, self._head.method
         silent = True
-        wire.read_by = trio.current_time() + self._upstreams.settings.response_header_timeout_s
+        if self._upload is None:
+            self._expect_answer(connection)
         try:
             response: Response | None = None
             while True:
@@ -234,10 +244,11 @@ class _Forwarder:
                 if step is Step.TUNNEL:
                     return await self._tunnel(connection, response)
                 if step is Step.INTERIM:
-                    await self._visitor.send_interim(response)
+                    await self._visitor.send_interim(response, response_fields(response, method=method))
                 elif step is not Step.SKIP:
                     return step
                 response = reader.next_head(method)
+            self._answered = True
             wire.read_by = inf
             await self._relay(connection, response)
             return None

@@ -273,8 +273,8 @@ class Stream:
         data, self._cost = self._pieces.popleft()
         return data
 
-    async def send_interim(self, response: Response) -> None:
-        self._head(response.status, [each for each in response.fields if each[0] != b"connection"], end=False)
+    async def send_interim(self, response: Response, fields: list[Field]) -> None:
+        self._head(response.status, fields, end=False)
 
     async def send_head(self, response: Response, fields: list[Field], data: bytes, *, end: bool) -> None:
         self._head(response.status, fields, end=end and not data)

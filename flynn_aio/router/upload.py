@@ -42,7 +42,7 @@ class Upload:
     async def run(self, wire: Wire) -> None:
         """Send what was sent before, then what comes. A backend that stops reading may still answer."""
         try:
-            for piece in self._kept:
+            for piece in tuple(self._kept):  # the answer may begin meanwhile, and empty the list
                 await wire.send(piece)
             while not self.ended:
                 piece = await self._visitor.receive_body()

@@ -43,8 +43,8 @@ class Visitor(Protocol):
     def trailers(self) -> list[Field]:
         """The fields behind the body."""
 
-    async def send_interim(self, response: Response) -> None:
-        """Pass on a 1xx."""
+    async def send_interim(self, response: Response, fields: list[Field]) -> None:
+        """Pass on a 1xx, where the client's version knows them."""
 
     async def send_head(self, response: Response, fields: list[Field], data: bytes, *, end: bool) -> None:
         """Begin the response; `data` is what is there of its body, and `end` tells that there is no more.

@@ -101,6 +101,18 @@ async def test_a_backend_that_never_answers_is_given_up(house: House, autojump_c
         assert 599 < trio.current_time() - started < 603
 
 
+async def test_an_upload_may_take_its_time(house: House, autojump_clock):
+    backend = Recorder()
+    await house.backends.start(backend)
+    async with await house.http() as stream:
+        await stream.send_all(http(b"/", b"Content-Length: 10", method=b"POST"))
+        for _ in range(10):
+            await trio.sleep(100)
+            await stream.send_all(b"x")
+        assert (await read_answer(stream)).status == 200
+    assert backend.seen[0].body == b"x" * 10
+
+
 async def test_draining_lets_a_request_finish_and_cuts_the_idle(open_house: OpenHouse):
     go_on = trio.Event()
     answers = []

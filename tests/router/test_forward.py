@@ -206,6 +206,13 @@ async def test_an_answer_before_the_end_of_the_request_ends_the_connection(house
         assert await read_all(stream) == b""
 
 
+async def test_a_small_body_nobody_wanted_does_not_end_the_connection(house: House):
+    async with await house.http() as stream:
+        for _ in range(2):
+            answer = await ask(stream, http(b"/", b"Content-Length: 3", host=b"x", method=b"POST") + b"abc")
+            assert (answer.status, b"connection" in answer.headers) == (404, False)
+
+
 async def test_an_error_after_the_connection_hits_one_backend_only(house: House):
     # TestErrorAfterConnOnlyHitsOneBackend
     async def hang_up(stream: trio.SocketStream) -> None:
