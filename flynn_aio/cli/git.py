@@ -136,9 +136,34 @@ def configure(git_url: str, ca_path: Path, flynn: str, *, environ: Mapping[str, 
 
     for key, value in (
         (f"http.{git_url}.sslCAInfo", str(ca_path)),
+        (f"http.{git_url}.sslCAPath", str(_trust_directory(ca_path))),
         (f"credential.{git_url}.helper", f"{quote(flynn)} git-credentials"),
     ):
         _change_global("--replace-all", key, value, environ=environ)
+
+
+def _trust_directory(ca_path: Path) -> Path:
+    """Make a directory that holds the CA once more, and return it.
+
+    `GIT_SSL_CAINFO`, which companies with a CA of their own set for everybody, replaces our `sslCAInfo`, but
+    not `sslCAPath`. OpenSSL looks a CA up there by a hash of its subject; GnuTLS reads whatever there is.
+    """
+    directory = ca_path.with_suffix(".d")
+    directory.mkdir(parents=True, exist_ok=True)
+    link = directory / f"{_subject_hash(ca_path) or ca_path.stem}.0"
+    link.unlink(missing_ok=True)
+    link.symlink_to(ca_path)
+    return directory
+
+
+def _subject_hash(ca_path: Path) -> str:
+    """Return the name OpenSSL looks for; empty when there is no `openssl` to ask, hence hardly an OpenSSL git."""
+    command = ["openssl", "x509", "-noout", "-hash", "-in", str(ca_path)]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    except OSError:
+        return ""
+    return os.fsdecode(done.stdout).strip() if done.returncode == 0 else ""
 
 
 def forget(git_url: str) -> None:

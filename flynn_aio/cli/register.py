@@ -17,34 +17,32 @@ DEFAULT_NAME = "default"
 
 
 def register(domain: str, key: str, pin: str, ca_cert: str) -> None:
-    """Write `~/.flynnrc`, the CA file and git's configuration; what was there for the same cluster is replaced.
+    """Write `~/.flynnrc`, the CA file and git's configuration.
 
-    The cluster is called `default` unless that name already stands for another one.
+    The key tells whether a cluster is known already, so one that has moved to another domain or port keeps its
+    name. A new one is called `default` unless that name is taken.
 
     Raises:
         Failure: a file cannot be written, or git is missing.
     """
     file = rc.path(os.environ)
-    known = rc.read(file)
-    cluster = rc.cluster_at(domain, _name(known, domain), key, tls_pin=pin)
-    if cluster not in known.clusters:
+    config = rc.read(file)
+    same = next((cluster for cluster in config.clusters if cluster.key == key), None)
+    name = same.name if same else DEFAULT_NAME if config.named(DEFAULT_NAME) is None else domain
+    cluster = rc.cluster_at(domain, name, key, tls_pin=pin)
+    if same is not None and same != cluster and same.git_url != cluster.git_url:
+        git.forget(same.git_url)
+    if same != cluster:
         if not file.exists():
             file.touch(mode=0o600)
         rc.add_cluster(file, cluster, force=True)
     ca_file = rc.ca_path(os.environ, cluster.name)
     ca_file.parent.mkdir(parents=True, exist_ok=True)
     ca_file.write_text(ca_cert)
-    beside = Path(sys.executable).with_name("flynn")  # the same virtual environment; else whatever the PATH has
+    # Beside the interpreter we run in: the same virtual environment. Else whatever the PATH has.
+    beside = Path(sys.executable).with_name("flynn")
     flynn = str(beside) if beside.exists() else shutil.which("flynn") or "flynn"
     git.configure(cluster.git_url, ca_file, flynn)
-
-
-def _name(known: rc.Config, domain: str) -> str:
-    url = rc.cluster_at(domain, "", "").controller_url
-    same = next((cluster.name for cluster in known.clusters if cluster.controller_url == url), None)
-    if same:
-        return same
-    return DEFAULT_NAME if known.named(DEFAULT_NAME) is None else domain
 
 
 def main() -> int:

@@ -78,6 +78,8 @@ def test_configuring_and_forgetting(person):
     for _ in range(2):
         git.configure("https://git.one.test", ca, "/opt/my tools/flynn")
     assert person.git("config", "--global", "http.https://git.one.test.sslCAInfo") == str(ca)
+    assert person.git("config", "--global", "http.https://git.one.test.sslCAPath") == str(person.home / "ca.d")
+    assert [link.readlink() for link in (person.home / "ca.d").iterdir()] == [ca]
     helper = person.git("config", "--global", "--get-all", "credential.https://git.one.test.helper")
     assert helper == "'/opt/my tools/flynn' git-credentials"
     git.forget("https://git.one.test")

@@ -40,6 +40,8 @@ class Appliance:
     domain: str = "flynn.localhost"
     settings: dict[str, str] = field(default_factory=dict)
     """More `FLYNN_AIO_*` variables, without the prefix."""
+    ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
+    """HTTP and HTTPS; the same after a restart."""
 
     @property
     def data_dir(self) -> Path:
@@ -61,8 +63,8 @@ class Appliance:
             "GIT_TERMINAL_PROMPT": "0",
             "FLYNN_AIO_DATA_DIR": str(self.data_dir),
             "FLYNN_AIO_DOMAIN": self.domain,
-            "FLYNN_AIO_ROUTER_HTTP_PORT": "0",
-            "FLYNN_AIO_ROUTER_HTTPS_PORT": "0",
+            "FLYNN_AIO_ROUTER_HTTP_PORT": str(self.ports[0]),
+            "FLYNN_AIO_ROUTER_HTTPS_PORT": str(self.ports[1]),
             "FLYNN_AIO_ENGINE_SUBNET": self.subnet,
         }
         identity = {
@@ -152,14 +154,23 @@ class Appliance:
         """Return the ids of the jobs that are up."""
         return set(self.flynn("-a", app, "ps", "-q").stdout.split())
 
-    def containers(self) -> list[str]:
-        """Return the names of all containers of this appliance, running or not."""
-        label = f"name=flynn-{self.appliance_id}-"
-        return self.run("podman", "ps", "--all", "--filter", label, "--format", "{{.Names}}").stdout.split()
+    def containers(self, *, running: bool = False) -> list[str]:
+        """Return the names of this appliance's containers; all of them, or those that run."""
+        ours = f"name=flynn-{self.appliance_id}-"
+        every = [] if running else ["--all"]
+        return self.run("podman", "ps", *every, "--filter", ours, "--format", "{{.Names}}").stdout.split()
 
     @property
     def appliance_id(self) -> str:
         return appliance_id(self.data_dir)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 class _Sni(HTTPSConnection):
