@@ -34,7 +34,9 @@ from .wire import Wire, WireBroken
 logger = logging.getLogger(__name__)
 
 PILE_BYTES = 256 * 1024
-"""Unsent bytes of a connection at which its requests wait for the writer."""
+"""Unsent bytes of a connection at which its requests wait for the writer, and no further ones are read."""
+_FIELD_BYTES = 32
+"""What a field is taken to weigh in the pile; compressed, it is mostly less."""
 
 
 class Http2Client:
@@ -88,7 +90,7 @@ class Http2Client:
             await self._written.wait()
 
     def pile(self, count: int) -> None:
-        """Note that so many bytes were handed to the core since the writer's last turn."""
+        """Note that so many bytes were handed to the core and wait for the writer."""
         self._pile += count
 
     async def _write(self, scope: trio.CancelScope) -> None:
@@ -97,9 +99,10 @@ class Http2Client:
             while True:
                 await self._dirty.wait()
                 self._dirty = trio.Event()
-                if data := self.core.take():
+                data, taken = self.core.take(), self._pile
+                if data:
                     await self._wire.send(data)
-                self._pile = 0
+                self._pile -= taken
                 self._written.set()
                 self._written = trio.Event()
                 if self._ending and not self._streams and not self._dirty.is_set():
@@ -296,6 +299,7 @@ class Stream:
             self._client.core.send_head(self.number, status, fields, end=end)
         except RemoteProtocolError as exc:
             raise VisitorGone(exc.reason) from exc
+        self._client.pile(_FIELD_BYTES * (len(fields) + 1))
         self._client.wake()
 
     async def _data(self, data: bytes, *, end: bool) -> None:

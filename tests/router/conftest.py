@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 import trio
 
@@ -16,6 +17,9 @@ from flynn_aio.router import Dial, Front, Router, open_front, open_router
 from flynn_aio.settings import RouterSettings, StoreSettings
 from flynn_aio.store import Store, changes, inline, open_store
 from tests.support.certs import Authority
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("unhurried")
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 
