@@ -23,11 +23,10 @@ async def commit_container(socket: Path, container: str, image: str) -> None:
 def _commit(socket: Path, container: str, image: str) -> None:
     from podman import PodmanClient
     from podman.errors import PodmanError
-    from requests.exceptions import RequestException
 
     repository, _, tag = image.rpartition(":")
     try:
         with PodmanClient(base_url=f"unix://{socket}", timeout=COMMIT_TIMEOUT_S) as client:
             client.containers.get(container).commit(repository=repository, tag=tag)
-    except (PodmanError, RequestException, OSError) as exc:
+    except (PodmanError, OSError) as exc:  # OSError: whatever requests raises
         raise EngineError(f"cannot commit container {container[:12]} as {image}: {exc}") from exc

@@ -25,13 +25,17 @@ def log_record(moment: Time, stream: str, text: bytes, *, whole: bool = True) ->
     return f"{stamp}000+00:00 {stream} {'F' if whole else 'P'} ".encode() + text + b"\n"
 
 
+def init_log_path(log_dir: Path, job: JobStatus) -> Path:
+    """Return where the engine's lines on a job lie; the file is there once there is one."""
+    return log_dir / (log_file_name(job.app, job.id, job.type) + INIT_SUFFIX)
+
+
 def write_oom_line(log_dir: Path, job: JobStatus, moment: Time) -> None:
     """Tell the readers of a job's log that memory ran out. Blocks for one small write.
 
     One `write` on a file opened for appending: a reader never sees half a record.
     """
-    path = log_dir / (log_file_name(job.app, job.id, job.type) + INIT_SUFFIX)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(init_log_path(log_dir, job), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, log_record(moment, INIT_STREAM, OOM_TEXT.encode()))
     finally:

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 EXITS = (Path("/run/libpod/exits"), Path("/var/run/libpod/exits"))
 """Where conmon leaves exit files: below Podman's `tmpdir`, which its service makes when it starts."""
 
+LEFTOVERS_S = 5.0
+"""How soon to look again while something could not be removed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
@@ -111,10 +114,10 @@ async def _open_engine(
             watcher = Watcher(nursery, log_dir=settings.log_dir, clock=clock, exit_files=exit_files, calls=calls)
             after_the_tasks.callback(watcher.close)  # they wait on its descriptors
             engine = PodmanEngine(settings, service, calls, watcher)
-            suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
             nursery.start_soon(exit_files.run)
             nursery.start_soon(watch_oom, watcher.note_oom)
             await engine.look_around()
+            suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
             await engine.remove_stray_files()
             nursery.start_soon(service.run)
             nursery.start_soon(_keep_in_step, settings, service, calls, engine, suspects)
@@ -129,23 +132,28 @@ async def _keep_in_step(
     engine: PodmanEngine,
     suspects: Collection[Path],
 ) -> None:
-    """Look around every now and then, and sweep first when a new service took over.
+    """Look around every now and then; sweep as well when a new service took over.
+
+    In that order: what a killed service left half made must be removed for Podman to forget it, and only
+    then are its conmon and its network namespace seen to belong to nobody.
 
     Args:
         suspects: what the sweep at boot was not sure of.
     """
+    swept = service.generation.value
     while True:
-        generation = service.generation.value
-        with trio.move_on_after(settings.resync_s):
-            await service.generation.moved_past(generation)
+        seen = service.generation.value
+        with trio.move_on_after(min(LEFTOVERS_S, settings.resync_s) if engine.has_leftovers else settings.resync_s):
+            await service.generation.moved_past(seen)
         try:
-            if service.generation.value != generation:
+            await engine.look_around()
+            if (generation := service.generation.value) != swept:
                 await ensure_network(calls, settings)
                 suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
+                swept = generation
             else:
                 await remove_idle_namespaces(suspects)
                 suspects = ()
-            await engine.look_around()
         except EngineError as exc:
             logger.warning("podman not looked at", extra={"why": exc.message})
 

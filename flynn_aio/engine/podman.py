@@ -81,6 +81,11 @@ class PodmanEngine:
         """Jobs whose start is under way: half-made containers of theirs are no leftovers."""
         return frozenset(self._in_flight)
 
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether something could not be removed and waits for the next look around."""
+        return bool(self._doomed)
+
     async def jobs(self) -> list[JobStatus]:
         await trio.lowlevel.checkpoint()
         return [container.status for container in self._watcher]
@@ -175,7 +180,7 @@ class PodmanEngine:
 
     async def _look_at(self, row: Listed) -> None:
         container = self._watcher.get(row.job)
-        if container is not None and container.id == row.id:
+        if container is not None:  # of another id, the row is older than what we know
             self._watcher.check_memory(container)
             return
         if row.job in self._doomed or row.run_state is RunState.CREATED:
@@ -188,14 +193,14 @@ class PodmanEngine:
         status = status_of(row)
         status = replace(status, started_at=inspected.started_at or status.started_at)
         running = status.state is RunState.RUNNING
-        adopted = self._watcher.add(
+        self._watcher.add(
             row.id,
             status,
             is_logged=row.is_logged,
             pid=inspected.state.pid if running else 0,
             keeper_pid=inspected.state.conmon_pid if running else 0,
+            adopted=True,
         )
-        self._watcher.check_memory(adopted)
         logger.info("job adopted", extra={"job": row.job, "state": status.state.value})
 
     # -- starting ------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ TERMINATE_S = 5.0
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses between attempts to start it again; the last one repeats."""
 
+FOREIGN_ENVIRONMENT = ("LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_", "CONTAINER_", "CONTAINERS_", "DOCKER_HOST")
+
 MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 107
 _LIMIT = r"^Max {}\s+\S+\s+(\d+)"
 
@@ -226,7 +228,7 @@ def _spawn(podman: str, paths: ServicePaths) -> int:
     return os.posix_spawn(
         "/bin/sh",
         ["sh", "-c", 'cd "$0" && exec "$@"', str(paths.directory), *command],
-        {**os.environ, "CONTAINERS_CONF": str(paths.conf)},
+        _environment() | {"CONTAINERS_CONF": str(paths.conf)},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(paths.log), flags & ~os.O_CLOEXEC, 0o600),
@@ -236,6 +238,11 @@ def _spawn(podman: str, paths: ServicePaths) -> int:
         setsigmask=[],
         setsigdef=[number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)],
     )
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without what systemd meant for us alone, or would point Podman elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_ENVIRONMENT)}
 
 
 def _reap(pid: int) -> None:

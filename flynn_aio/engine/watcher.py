@@ -21,7 +21,7 @@ from ..watch import Bell
 from .calls import Calls
 from .containers import LOST_EXIT_CODE
 from .exits import ExitFiles
-from .init_log import write_oom_line
+from .init_log import init_log_path, write_oom_line
 from .processes import MemoryEvents, WatchedProcess, would_ignore_as_init
 from .protocol import JobStatus, RunState
 
@@ -95,8 +95,21 @@ class Watcher:
     def get(self, job: JobID) -> Container | None:
         return self._known.get(job)
 
-    def add(self, id: str, status: JobStatus, *, is_logged: bool, pid: int = 0, keeper_pid: int = 0) -> Container:
-        """Know a container from now on, and watch it while it runs."""
+    def add(
+        self,
+        id: str,
+        status: JobStatus,
+        *,
+        is_logged: bool,
+        pid: int = 0,
+        keeper_pid: int = 0,
+        adopted: bool = False,
+    ) -> Container:
+        """Know a container from now on, and watch it while it runs.
+
+        Args:
+            adopted: it was started by an earlier process of ours, which may have told of kills already.
+        """
         container = Container(
             id=id,
             status=status,
@@ -106,7 +119,11 @@ class Watcher:
             memory=MemoryEvents(pid),
         )
         self._known[status.id] = container
+        if adopted and init_log_path(self._log_dir, status).exists():
+            container.status = replace(status, oom=True)
+            container.oom_kills = container.memory.oom_kills()
         if status.state is RunState.RUNNING:
+            self.check_memory(container)
             self._exit_files.expect(id)
             self._nursery.start_soon(self._watch, container)
         else:
