@@ -187,7 +187,7 @@ def test_a_terminal_is_a_terminal(appliance, repo):
 
 
 def test_a_detached_job_is_logged(appliance, repo):
-    job = appliance.flynn("run", "-d", "echo", "from afar", cwd=repo).stdout.strip()
+    job = appliance.flynn("run", "-d", "echo", "from afar", cwd=repo).stderr.strip()
     assert until(lambda: appliance.flynn("log", "-r", "-j", job, cwd=repo).stdout == "from afar\n")
 
 
@@ -245,7 +245,7 @@ def test_down_leaves_nothing_running_and_up_brings_it_back(appliance, repo):
 def test_a_deleted_app_is_gone(appliance, repo):
     done = appliance.flynn("delete", "-y", cwd=repo)
     assert done.stderr.startswith("Deleted hello (removed 1 routes, deleted")
-    assert appliance.fetch(HOST).status == 404
+    assert appliance.fetch(HOST, plain=True).status == 404
     assert until(lambda: appliance.containers() == [])
 
 
