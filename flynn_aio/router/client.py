@@ -114,7 +114,7 @@ class Http1Client:
         while head is None:
             if self.idle and self._front.draining:
                 return None
-            data = await wire.receive()
+            data = await (wire.receive() if first else wire.receive_later())
             if not data:
                 return None
             reader.receive(data)

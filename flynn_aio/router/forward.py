@@ -230,7 +230,7 @@ class _Forwarder:
             response: Response | None = None
             while True:
                 while response is None:
-                    data = await wire.receive()
+                    data = await wire.receive_later()
                     if not data:
                         return self._lost(silent=silent)
                     silent = False

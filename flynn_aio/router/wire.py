@@ -97,6 +97,15 @@ class Wire:
                     await self._take_turns()
                 return data
 
+    async def receive_later(self) -> bytes:
+        """Like `receive`, where nothing can be here yet: the peer answers to what we have just sent.
+
+        On a plain socket this saves the attempt. TLS may hold bytes that the kernel no longer has.
+        """
+        if self._tls is None and not self._broken:
+            await self._wait(trio.lowlevel.wait_readable)
+        return await self.receive()
+
     async def send(self, data: bytes) -> None:
         """Write all of `data`.
 
