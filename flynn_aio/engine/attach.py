@@ -4,6 +4,7 @@ The end of the stream is not the end of the job: a killed service also ends it (
 stream that ends while its service is gone is a loss, and the job's own end comes from its process.
 """
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from typing import Protocol
@@ -11,10 +12,13 @@ from typing import Protocol
 import trio
 
 from ..errors import EngineError
+from .client import BareStream
 from .frames import OUTPUT_BYTES, Frames
 from .protocol import JobStatus, Output, Stream
 from .service import PodmanService
 from .watcher import Container
+
+logger = logging.getLogger(__name__)
 
 
 class Resize(Protocol):
@@ -25,24 +29,22 @@ class PodmanAttachment:
     """An `Attachment` to a container. One task may read, another may write.
 
     Args:
-        first: what came with the upgrade's answer.
         tty: whether the stream is a terminal's, bare bytes, and not made of frames.
     """
 
     def __init__(
         self,
         container: Container,
-        stream: trio.SocketStream,
-        first: bytes,
+        bare: BareStream,
         *,
         service: PodmanService,
         tty: bool,
         resize: Resize,
     ) -> None:
         self._container = container
-        self._stream = stream
+        self._stream = bare.stream
         self._resize = resize
-        self._output = _OutputReader(container, stream, first, service=service, tty=tty)
+        self._output = _OutputReader(container, bare, service=service, tty=tty)
 
     @property
     def output(self) -> AsyncIterator[Output]:
@@ -66,10 +68,8 @@ class PodmanAttachment:
             return
         try:
             await self._resize(self._container.id, rows=rows, columns=columns)
-        except EngineError:
-            # it may have ended meanwhile, which Podman refuses; a size is no reason to end a session
-            if not self._container.ended.is_set():
-                await trio.lowlevel.checkpoint()
+        except EngineError as exc:  # it may just have ended; and a size is no reason to end a session
+            logger.info("terminal not resized", extra={"job": self._container.status.id, "why": exc.message})
 
     async def signal(self, number: int) -> None:
         await trio.lowlevel.checkpoint()
@@ -84,15 +84,13 @@ class PodmanAttachment:
 class _OutputReader:
     """What the job prints, piece by piece."""
 
-    def __init__(
-        self, container: Container, stream: trio.SocketStream, first: bytes, *, service: PodmanService, tty: bool
-    ) -> None:
+    def __init__(self, container: Container, bare: BareStream, *, service: PodmanService, tty: bool) -> None:
         self._container = container
-        self._stream = stream
+        self._stream = bare.stream
         self._service = service
         self._generation = service.generation.value
         self._frames = None if tty else Frames()
-        self._ready: deque[Output] = deque(self._take(first))
+        self._ready: deque[Output] = deque(self._take(bare.first))
 
     def __aiter__(self) -> "_OutputReader":
         return self

@@ -14,7 +14,7 @@ import trio
 
 from ..errors import EngineError
 from ..settings import EngineSettings
-from .client import Client, Disconnected, Refused, file_pieces
+from .client import BareStream, Client, Disconnected, Refused, file_pieces
 from .containers import APPLIANCE_LABEL, Created, Inspected, Listed
 
 IMAGE_TIMEOUT_S = 1800.0  # a big image over a slow line
@@ -78,7 +78,7 @@ class Calls:
     async def start(self, id: str, *, doing: str) -> None:
         await self._client.call("POST", f"containers/{id}/start", doing=doing)
 
-    async def attach(self, id: str, *, doing: str) -> tuple[trio.SocketStream, bytes]:
+    async def attach(self, id: str, *, doing: str) -> BareStream:
         """Return the bare stream of a container that was created and not yet started.
 
         Never of one that has ended: Podman would prepare it anew and the stream would not end.

@@ -52,6 +52,14 @@ class Response:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BareStream:
+    """A stream after its upgrade, and what came of it together with the answer."""
+
+    stream: trio.SocketStream
+    first: bytes
+
+
 class _ErrorBody(msgspec.Struct):
     cause: str = ""
     message: str = ""
@@ -98,10 +106,8 @@ class Client:
             raise _refusal(answer, doing)
         return answer
 
-    async def upgrade(
-        self, path: str, *, doing: str, query: Mapping[str, object] | None = None
-    ) -> tuple[trio.SocketStream, bytes]:
-        """Ask for the bare stream behind an upgrade; return it, and what already came of it.
+    async def upgrade(self, path: str, *, doing: str, query: Mapping[str, object] | None = None) -> BareStream:
+        """Ask for the bare stream behind an upgrade.
 
         Raises: as `call`.
         """
@@ -114,7 +120,7 @@ class Client:
         except BaseException:
             await trio.aclose_forcefully(wire.stream)
             raise
-        return wire.stream, rest
+        return BareStream(wire.stream, rest)
 
     async def _connect(self, doing: str) -> "_Wire":
         try:

@@ -20,7 +20,7 @@ from .network import delete_link, ensure_network
 from .podman import PodmanEngine, hosts_directory
 from .protocol import Engine
 from .service import PodmanService, find_service, service_paths
-from .sweep import remove_idle_namespaces, sweep
+from .sweep import SUSPICION_S, remove_suspects, sweep
 from .watcher import Watcher
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,9 @@ async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Remove
             async with trio.open_nursery() as nursery:
                 for job in jobs:
                     nursery.start_soon(_end_job, engine, job, kill_s)
+        if suspects := await sweep(calls, settings, in_flight=frozenset):
+            await trio.sleep(SUSPICION_S)
+            await remove_suspects(calls, suspects)
         network = await calls.remove_network(settings.network)
         await service.terminate()
     await trio.to_thread.run_sync(_remove_traces, settings)
@@ -140,20 +143,21 @@ async def _keep_in_step(
     Args:
         suspects: what the sweep at boot was not sure of.
     """
-    swept = service.generation.value
+    swept, suspected_at = service.generation.value, trio.current_time()
     while True:
         seen = service.generation.value
-        with trio.move_on_after(min(LEFTOVERS_S, settings.resync_s) if engine.has_leftovers else settings.resync_s):
+        unfinished = engine.has_leftovers or suspects
+        with trio.move_on_after(min(LEFTOVERS_S, settings.resync_s) if unfinished else settings.resync_s):
             await service.generation.moved_past(seen)
         try:
             await engine.look_around()
+            if trio.current_time() - suspected_at >= SUSPICION_S:
+                await remove_suspects(calls, suspects)
+                suspects = ()
             if (generation := service.generation.value) != swept:
                 await ensure_network(calls, settings)
-                suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
-                swept = generation
-            else:
-                await remove_idle_namespaces(suspects)
-                suspects = ()
+                suspects = {*suspects, *await sweep(calls, settings, in_flight=lambda: engine.in_flight)}
+                swept, suspected_at = generation, trio.current_time()
         except EngineError as exc:
             logger.warning("podman not looked at", extra={"why": exc.message})
 

@@ -23,7 +23,7 @@ from ..watch import Bell
 from .addresses import Addresses
 from .attach import PodmanAttachment
 from .calls import Calls, deadline
-from .client import Refused
+from .client import BareStream, Refused
 from .containers import (
     Listed,
     create_body,
@@ -126,15 +126,13 @@ class PodmanEngine:
     async def attach(self, spec: JobSpec) -> AsyncIterator[Attachment]:
         if spec.id in self._in_flight or self._watcher.get(spec.id):
             raise EngineError(f"cannot attach to job {spec.id}: it has been started already")
-        container, stream = await self._launch(spec, attached=True)
-        assert stream is not None
-        attachment = PodmanAttachment(
-            container, *stream, service=self._service, tty=spec.tty, resize=self._calls.resize
-        )
+        container, bare = await self._launch(spec, attached=True)
+        assert bare is not None
+        attachment = PodmanAttachment(container, bare, service=self._service, tty=spec.tty, resize=self._calls.resize)
         try:
             yield attachment
         finally:
-            await self._tidy(spec.id, stream[0])
+            await self._tidy(spec.id, bare)
 
     async def image_exists(self, image: str) -> bool:
         return await self._calls.image_exists(image)
@@ -205,9 +203,7 @@ class PodmanEngine:
 
     # -- starting ------------------------------------------------------------------------------
 
-    async def _launch(
-        self, spec: JobSpec, *, attached: bool
-    ) -> tuple[Container, tuple[trio.SocketStream, bytes] | None]:
+    async def _launch(self, spec: JobSpec, *, attached: bool) -> tuple[Container, BareStream | None]:
         """Create and start a container, its streams attached in between when they are wanted."""
         doing = f"start job {spec.id}"
         settled = self._in_flight[spec.id] = trio.Event()
@@ -221,9 +217,7 @@ class PodmanEngine:
             del self._in_flight[spec.id]
             settled.set()
 
-    async def _try_to_start(
-        self, spec: JobSpec, attached: bool, doing: str
-    ) -> tuple[Container, tuple[trio.SocketStream, bytes] | None]:
+    async def _try_to_start(self, spec: JobSpec, attached: bool, doing: str) -> tuple[Container, BareStream | None]:
         for _ in range(START_TRIES):
             address = self._addresses.take()
             try:
@@ -240,10 +234,10 @@ class PodmanEngine:
 
     async def _create_and_start(
         self, spec: JobSpec, address: str, attached: bool, doing: str
-    ) -> tuple[Container, tuple[trio.SocketStream, bytes] | None]:
+    ) -> tuple[Container, BareStream | None]:
         name = self._settings.prefix + spec.id
         id = ""
-        stream: tuple[trio.SocketStream, bytes] | None = None
+        bare: BareStream | None = None
         try:
             await trio.to_thread.run_sync(self._prepare, spec)
             body = create_body(
@@ -257,7 +251,7 @@ class PodmanEngine:
             )
             id = await self._calls.create(body, doing=doing)
             if attached:
-                stream = await self._calls.attach(id, doing=doing)
+                bare = await self._calls.attach(id, doing=doing)
                 if spec.tty and spec.rows and spec.columns:
                     await self._calls.resize(id, rows=spec.rows, columns=spec.columns)
             await self._calls.start(id, doing=doing)
@@ -266,7 +260,7 @@ class PodmanEngine:
                 raise EngineError(f"cannot {doing}: its container {name} was removed meanwhile")
         except BaseException as exc:
             self._addresses.give_back(address)
-            await self._tidy(spec.id, stream[0] if stream else None, late=not id and not isinstance(exc, EngineError))
+            await self._tidy(spec.id, bare, late=not id and not isinstance(exc, EngineError))
             raise
         status = new_status(spec, address=address, started_at=inspected.started_at)
         container = self._watcher.add(
@@ -276,7 +270,7 @@ class PodmanEngine:
             pid=inspected.state.pid,
             keeper_pid=inspected.state.conmon_pid,
         )
-        return container, stream
+        return container, bare
 
     def _prepare(self, spec: JobSpec) -> None:
         """Write the files a container is given. Blocks."""
@@ -298,15 +292,15 @@ class PodmanEngine:
 
     # -- removing ------------------------------------------------------------------------------
 
-    async def _tidy(self, job: JobID, stream: trio.SocketStream | None, *, late: bool = False) -> None:
+    async def _tidy(self, job: JobID, bare: BareStream | None, *, late: bool = False) -> None:
         """Put away what a job left, whatever happens; what does not work now is done at the next look around.
 
         Args:
             late: the container may only now come to be.
         """
         with trio.move_on_after(CLEANUP_S, shield=True):
-            if stream is not None:
-                await trio.aclose_forcefully(stream)
+            if bare is not None:
+                await trio.aclose_forcefully(bare.stream)
             try:
                 await self._discard(job)
                 for pause in LATE_CREATION_S if late else ():

@@ -29,6 +29,8 @@ PROC = Path("/proc")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 NETNS = Path("/run/netns")
 COMMAND_TIMEOUT_S = 10.0
+SUSPICION_S = 1.0
+"""How long a namespace or control group that is being set up may look leaked; 50 ms are usual."""
 
 _LOCAL_ADDRESS = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)\n\s+/32 host LOCAL")
 
@@ -46,8 +48,8 @@ async def sweep(
 ) -> frozenset[Path]:
     """Put away leaked conmons, network namespaces and half-made storage of this appliance.
 
-    Returns network namespaces that nobody seems to use and that do not tell whose they are. Somebody may be
-    setting them up at this moment, so hand them to `remove_idle_namespaces` a good while later.
+    Returns suspects: network namespaces and control groups that nobody seems to use and that do not tell
+    whose they are. Another Podman may be setting them up right now, so `remove_suspects` wants them later.
 
     Args:
         in_flight: jobs that are being started: nothing of theirs is a leftover.
@@ -66,15 +68,26 @@ async def sweep(
         if any(IPv4Address(address) in settings.subnet and address not in addresses for address in held):
             await _delete_namespace(space)
     await _remove_storage(calls, settings, in_flight)
-    return frozenset(space for space, held in spaces.items() if not held)
+    nameless = {space for space, held in spaces.items() if not held}
+    return frozenset(nameless | await _leaked_groups(calls))
 
 
-async def remove_idle_namespaces(suspects: Collection[Path]) -> None:
-    """Remove those of the suspects that still have neither process nor address."""
-    if suspects:
-        for space, held in (await _idle_namespaces()).items():
-            if space in suspects and not held:
-                await _delete_namespace(space)
+async def remove_suspects(calls: Calls, suspects: Collection[Path]) -> None:
+    """Remove those of the suspects that are still what they were: unused and unknown to Podman.
+
+    Call it `SUSPICION_S` after the sweep that found them, or later.
+
+    Raises:
+        EngineError: Podman does not answer.
+    """
+    if not suspects:
+        return
+    for space, held in (await _idle_namespaces()).items():
+        if space in suspects and not held:
+            await _delete_namespace(space)
+    for group in await _leaked_groups(calls):
+        if group in suspects:
+            await trio.to_thread.run_sync(_remove_group, group)
 
 
 def find_keepers(prefix: str) -> list[Keeper]:
@@ -103,23 +116,36 @@ async def _end_leaked_container(keeper: Keeper) -> None:
             await _run(name, "delete", "-f", keeper.container)
     with suppress(ProcessLookupError):
         os.kill(keeper.pid, signal.SIGKILL)
-    await trio.to_thread.run_sync(_remove_cgroups, keeper.container)
+    await trio.to_thread.run_sync(_remove_groups_of, keeper.container)
 
 
-def _remove_cgroups(container: str) -> None:
-    """Remove a container's empty control groups, in every hierarchy. Blocks."""
-    for group in [*CGROUP_ROOT.glob(f"*/libpod_parent/*{container}"), *CGROUP_ROOT.glob(f"libpod_parent/*{container}")]:
-        for inner in sorted(group.rglob("*"), reverse=True):
-            if inner.is_dir():
-                _rmdir(inner)
-        _rmdir(group)
+async def _leaked_groups(calls: Calls) -> set[Path]:
+    """Return the control groups of containers that Podman does not know."""
+    groups = await trio.to_thread.run_sync(_groups)
+    known = {row.id for row in await calls.list_storage()} if groups else set()
+    return {group for group, container in groups.items() if container not in known}
 
 
-def _rmdir(group: Path) -> None:
+def _groups() -> dict[Path, str]:
+    """Return every control group of Podman's, in every hierarchy, and the container it belongs to. Blocks."""
+    groups = [*CGROUP_ROOT.glob("*/libpod_parent/libpod-*"), *CGROUP_ROOT.glob("libpod_parent/libpod-*")]
+    return {group: group.name.removesuffix(".scope").rpartition("-")[2] for group in groups}
+
+
+def _remove_groups_of(container: str) -> None:
+    for group, owner in _groups().items():
+        if owner == container:
+            _remove_group(group)
+
+
+def _remove_group(group: Path) -> None:
+    """Remove a control group; the kernel refuses while a process is in it. Blocks."""
     try:
+        for inner in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
+            inner.rmdir()
         group.rmdir()
     except OSError as exc:
-        logger.warning("control group not removed", extra={"group": str(group), "why": str(exc)})
+        logger.info("control group not removed", extra={"group": str(group), "why": str(exc)})
 
 
 async def _idle_namespaces() -> dict[Path, list[str]]:

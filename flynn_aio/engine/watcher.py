@@ -156,10 +156,11 @@ class Watcher:
 
     def check_memory(self, container: Container) -> None:
         """Tell of kills the cgroup counted and the kernel's log did not tell, or not yet."""
-        if container.memory.oom_kills() > container.oom_kills:
-            container.oom_unconfirmed += 1
+        count = container.memory.oom_kills()
+        if count > container.oom_kills:
+            container.oom_unconfirmed += count - container.oom_kills
             self._tell_oom(container)
-            container.oom_kills = container.memory.oom_kills() or container.oom_kills
+            container.oom_kills = count
 
     def _tell_oom(self, container: Container) -> None:
         container.oom_kills += 1

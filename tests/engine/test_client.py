@@ -113,9 +113,9 @@ async def test_an_upgrade_gives_the_bare_stream_and_what_came_with_it(tmp_path):
         await stream.aclose()
 
     async with serving(tmp_path, handle) as client:
-        stream, first = await client.upgrade("x", doing="try")
-        async with stream:
-            assert first == b"first"
+        bare = await client.upgrade("x", doing="try")
+        async with bare.stream as stream:
+            assert bare.first == b"first"
             await stream.send_all(b"ping")
             assert await stream.receive_some() == b"pong"
             assert await stream.receive_some() == b""
