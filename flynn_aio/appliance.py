@@ -8,6 +8,7 @@ the jobs. The jobs themselves are Podman's: they stay, and the next start adopts
 import gc
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,18 +18,19 @@ from .bootstrap import prepare_files, prepare_rows
 from .clock import Clock, SystemClock
 from .controller import open_controller
 from .discoverd import open_discoverd
-from .engine import open_engine
+from .engine import Engine, open_engine
 from .errors import FlynnError
 from .logs import open_logs
 from .receive import Stack, open_receive
-from .router import open_front, open_router
+from .router import Listeners, open_front, open_router
 from .scheduler import open_scheduler
-from .settings import Settings
+from .settings import EngineSettings, Settings
 from .store import open_store, queries
 
 logger = logging.getLogger(__name__)
 
 Say = Callable[[str], Awaitable[None]]
+OpenEngine = Callable[[EngineSettings], AbstractAsyncContextManager[Engine]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ async def run(
     *,
     say: Say,
     ready: Callable[[Ready], Awaitable[None]],
+    open_engine: OpenEngine = open_engine,
+    listeners: Listeners | None = None,
     clock: Clock | None = None,
 ) -> None:
     """Run the appliance until `stop` is set, then drain it from the front doors inwards.
@@ -52,6 +56,8 @@ async def run(
     Args:
         say: told what is being done, line by line, while it starts.
         ready: called once, when everything serves.
+        open_engine: Podman's; a test has jobs in memory.
+        listeners: sockets that listen already; without them the settings' ports are bound.
 
     Raises:
         FlynnError: it cannot start here, alone or within exception groups; the message says what to do.
@@ -75,6 +81,7 @@ async def run(
                     f"controller.{settings.domain}": controller.dial("controller"),
                     f"git.{settings.domain}": controller.dial("git"),
                 },
+                listeners=listeners,
             ) as front,
         ):
             await logs.keep_only({app.id for app in await store.read(queries.apps)})

@@ -31,6 +31,9 @@ LOG_FILE_BYTES = 10 * 1024 * 1024
 DETACH_TIMEOUT_S = 900.0
 """A first start makes the stack images; on a slow machine that takes minutes."""
 
+LISTEN_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+"""How systemd, or an appliance that hands over, tells of sockets that listen already."""
+
 
 def state_file(settings: Settings) -> Path:
     return settings.data_dir / "run" / "appliance.json"
@@ -68,9 +71,14 @@ def up(settings: Settings, *, user: User | None, to_file: bool) -> int:
 
 
 async def _run(settings: Settings, user: User | None, started: float) -> None:
-    from .appliance import Ready, run  # here, so that a wrong setting is told before everything is loaded
+    # Here, so that a wrong setting is told before everything is loaded.
+    from .appliance import Ready, run
+    from .router import inherited
 
     stop = trio.Event()
+    listeners = inherited(os.environ, os.getpid())
+    for name in LISTEN_VARIABLES:  # they were meant for us, not for git or Podman
+        os.environ.pop(name, None)
 
     async def say(line: str) -> None:
         logger.info("%s", line)
@@ -91,7 +99,7 @@ async def _run(settings: Settings, user: User | None, started: float) -> None:
         nursery.start_soon(_stop_on_signal, stop, nursery.cancel_scope)
         await say(f"flynn-aio {__version__}, data in {settings.data_dir}")
         try:
-            await run(settings, stop, say=say, ready=ready)
+            await run(settings, stop, say=say, ready=ready, listeners=listeners)
         finally:
             state_file(settings).unlink(missing_ok=True)
         nursery.cancel_scope.cancel()
