@@ -11,12 +11,9 @@ made before discoverd answers, and need no name of ours.
 
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
 import uuid
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,9 +26,10 @@ from ..errors import EngineError, FlynnError
 from ..model import AppID, JobID
 from ..settings import BuildSettings
 from .host import BUILD_SETTINGS, Host, read_host, shell_exports
-from .output import Lines, Say
+from .output import Say
 from .recipe import Recipe, StackRecipe, read_stack
 from .shipped import publish, shipped
+from .step import CLEANUP_S, run_program, show_output
 
 STACK_APP = AppID("00000000-0000-4000-8000-000000000012")
 """The app image builds are labelled with. It is in no database: nobody pushes to, scales or lists it."""
@@ -39,10 +37,6 @@ STACK_APP_NAME = "stack"
 
 PULL_TIMEOUT_S = 45.0
 """For a registry to send the base image. A mirror does the same in half that time, so waiting longer is no gain."""
-CLEANUP_S = 20.0
-"""For a cancelled mmdebstrap to undo its mounts, and for the working directory to go."""
-TAIL_LINES = 15
-"""How much of a failed step's output its error repeats."""
 CONTAINER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -219,7 +213,7 @@ class Stack:
         )
         async with self._engine.attach(spec) as attachment:
             await attachment.send_eof()
-            tail = await _show((piece.data async for piece in attachment.output), say)
+            tail = await show_output((piece.data async for piece in attachment.output), say)
             status = await attachment.wait()
             if status.exit_code != 0:
                 raise _failure(recipe, f"its recipe ended with status {status.exit_code}", tail)
@@ -234,7 +228,8 @@ class Stack:
             'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap; '
             f'{forget}cp -R "$PLACE"/files/. "$1"; chroot "$1" /bin/sh -eu <"$PLACE"/setup'
         )
-        (place / "mmdebstrap.conf").write_text(host.apt_conf)
+        auth = f'Dir::Etc::netrc "{place / "auth.conf"}";\n' if host.apt_auth else ""
+        (place / "mmdebstrap.conf").write_text(host.apt_conf + auth)
         argv = [
             "mmdebstrap",
             "--mode=root",
@@ -248,7 +243,7 @@ class Stack:
             *([str(place / "sources.list")] if host.sources else []),
         ]
         try:
-            status, tail = await _run(
+            status, tail = await run_program(
                 argv, {**os.environ, "TMPDIR": str(place), "PLACE": str(place)}, partial(_say_step, say)
             )
         except FileNotFoundError as exc:
@@ -287,55 +282,6 @@ def _write_tree(root: Path, recipe: Recipe) -> None:
         target.chmod(0o755 if file.executable else 0o644)
     for folder in (root, *(each for each in root.rglob("*") if each.is_dir())):
         folder.chmod(0o755)
-
-
-async def _run(argv: Sequence[str], env: Mapping[str, str], say: Say) -> tuple[int, list[str]]:
-    """Run a program of the host in a session of its own; return its status and its last lines.
-
-    Cancellation: the whole session is asked to end, and killed when it does not in time.
-    """
-    process = await trio.lowlevel.open_process(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env=env,
-    )
-    assert process.stdout is not None
-    try:
-        async with process.stdout:
-            tail = await _show(process.stdout, say)
-        return await process.wait(), tail
-    except BaseException:
-        with trio.move_on_after(CLEANUP_S, shield=True) as patience:
-            _signal_group(process, signal.SIGTERM)
-            await process.wait()
-        if patience.cancelled_caught:
-            _signal_group(process, signal.SIGKILL)
-        raise
-
-
-def _signal_group(process: trio.Process, number: int) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return
-
-
-async def _show(pieces: AsyncIterable[bytes | bytearray], say: Say) -> list[str]:
-    """Show a step's output line by line, indented as builds do it; return the last lines."""
-    lines, tail = Lines(), deque[str](maxlen=TAIL_LINES)
-
-    async def show(some: list[str]) -> None:
-        for line in some:
-            tail.append(line)
-            await say(f"       {line}")
-
-    async for piece in pieces:
-        await show(lines.feed(bytes(piece)))
-    await show(lines.end())
-    return list(tail)
 
 
 async def _say_step(say: Say, line: str) -> None:
