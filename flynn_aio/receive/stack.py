@@ -82,7 +82,7 @@ class Stack:
         """Return the images for apps of a language, and make those that are missing.
 
         One image is made at a time. Another appliance on this machine may make the same one at
-        the same moment: equal recipes give equal images, and the later name wins.
+        the same moment: equal recipes give equal images, and the first one stays.
 
         Args:
             language: name of the buildpack; ``None`` or one without images of its own gets the plain pair.
@@ -217,7 +217,8 @@ class Stack:
             status = await attachment.wait()
             if status.exit_code != 0:
                 raise _failure(recipe, f"its recipe ended with status {status.exit_code}", tail)
-            await self._engine.commit(spec.id, self._recipe.reference(recipe.name))
+            if not await self._is_present(recipe.name):  # another appliance was quicker: its image is as good
+                await self._engine.commit(spec.id, self._recipe.reference(recipe.name))
 
     async def _bootstrap(self, recipe: Recipe, place: Path, host: Host, say: Say) -> Path:
         """Make a Debian system as a tar from a mirror: the host's own, or else mmdebstrap's choice."""
