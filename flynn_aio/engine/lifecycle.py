@@ -1,9 +1,11 @@
 """Lifecycle: an engine from open to drained, and the end of all it ever made."""
 
+import fcntl
 import logging
+import os
 import shutil
-from collections.abc import AsyncIterator, Collection
-from contextlib import ExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,21 +48,25 @@ async def open_engine(settings: EngineSettings, clock: Clock | None = None) -> A
     """Have Podman run jobs while the block runs; jobs and Podman's service go on behind it.
 
     Entering means: the service answers, the network is there, what a crash left is swept, and every job
-    that runs is adopted.
+    that runs is adopted. Only one process at a time minds the service and puts things away; a second one,
+    such as a command beside the running appliance, is a guest and works with what it finds.
 
     Raises:
         EngineError: Podman is missing, too old or hangs, or the subnet is taken.
     """
-    async with _open_service(settings) as (service, calls):
-        await ensure_network(calls, settings)
-        async with _open_engine(settings, service, calls, clock or SystemClock()) as engine:
-            yield engine
+    with _claim(settings) as is_owner:
+        async with _open_service(settings, is_owner=is_owner) as (service, calls):
+            await ensure_network(calls, settings)
+            clock = clock or SystemClock()
+            async with _open_engine(settings, service, calls, clock, is_owner=is_owner) as engine:
+                yield engine
 
 
 async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Removed:
     """Stop and remove all that this appliance ever made in Podman, and its Podman service.
 
-    Images stay: they are the stack, and cost minutes to make again.
+    The appliance itself must have ended: it would start its service and its jobs again. Images stay: they
+    are the stack, and cost minutes to make again.
 
     Args:
         kill_s: seconds between SIGTERM and SIGKILL for each job.
@@ -68,9 +74,10 @@ async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Remove
     Raises:
         EngineError: Podman is missing or does not answer, or a job cannot be removed.
     """
-    was_running = not find_service(service_paths(settings)).has_ended
-    async with _open_service(settings) as (service, calls):
-        async with _open_engine(settings, service, calls, SystemClock()) as engine:
+    with closing(find_service(service_paths(settings))) as found:
+        was_running = not found.has_ended
+    async with _open_service(settings, is_owner=True) as (service, calls):
+        async with _open_engine(settings, service, calls, SystemClock(), is_owner=True) as engine:
             jobs = tuple(status.id for status in await engine.jobs())
             async with trio.open_nursery() as nursery:
                 for job in jobs:
@@ -96,12 +103,30 @@ def _remove_traces(settings: EngineSettings) -> None:
     shutil.rmtree(hosts_directory(settings), ignore_errors=True)
 
 
+@contextmanager
+def _claim(settings: EngineSettings) -> Iterator[bool]:
+    """Try to be the one who minds Podman's service while the block runs; yield whether we are.
+
+    The kernel gives the claim back when we die, however we die.
+    """
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(settings.run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+            return
+        yield False
+    finally:
+        os.close(descriptor)
+
+
 @asynccontextmanager
-async def _open_service(settings: EngineSettings) -> AsyncIterator[tuple[PodmanService, Calls]]:
-    for directory in (settings.run_dir, settings.log_dir, settings.slug_dir, settings.volume_dir):
+async def _open_service(settings: EngineSettings, *, is_owner: bool) -> AsyncIterator[tuple[PodmanService, Calls]]:
+    for directory in (settings.log_dir, settings.slug_dir, settings.volume_dir):
         directory.mkdir(parents=True, exist_ok=True)
     service = PodmanService(settings, look(settings))
-    await service.start()
+    await (service.start() if is_owner else service.join())
     try:
         yield service, Calls(service.client, settings)
     finally:
@@ -110,20 +135,21 @@ async def _open_service(settings: EngineSettings) -> AsyncIterator[tuple[PodmanS
 
 @asynccontextmanager
 async def _open_engine(
-    settings: EngineSettings, service: PodmanService, calls: Calls, clock: Clock
+    settings: EngineSettings, service: PodmanService, calls: Calls, clock: Clock, *, is_owner: bool
 ) -> AsyncIterator[PodmanEngine]:
     with closing(ExitFiles(_exits_directory())) as exit_files, ExitStack() as after_the_tasks:
         async with trio.open_nursery() as nursery:
             watcher = Watcher(nursery, log_dir=settings.log_dir, clock=clock, exit_files=exit_files, calls=calls)
             after_the_tasks.callback(watcher.close)  # they wait on its descriptors
-            engine = PodmanEngine(settings, service, calls, watcher)
+            engine = PodmanEngine(settings, service, calls, watcher, is_owner=is_owner)
             nursery.start_soon(exit_files.run)
             nursery.start_soon(watch_oom, watcher.note_oom)
             await engine.look_around()
-            suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
-            await engine.remove_stray_files()
-            nursery.start_soon(service.run)
-            nursery.start_soon(_keep_in_step, settings, service, calls, engine, suspects)
+            if is_owner:
+                suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
+                await engine.remove_stray_files()
+                nursery.start_soon(service.run)
+                nursery.start_soon(_keep_in_step, settings, service, calls, engine, suspects)
             yield engine
             nursery.cancel_scope.cancel()
 

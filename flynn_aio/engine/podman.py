@@ -59,13 +59,20 @@ def hosts_directory(settings: EngineSettings) -> Path:
 
 
 class PodmanEngine:
-    """An `Engine` over Podman. Make one with `open_engine`."""
+    """An `Engine` over Podman. Make one with `open_engine`.
 
-    def __init__(self, settings: EngineSettings, service: PodmanService, calls: Calls, watcher: Watcher) -> None:
+    Args:
+        is_owner: whether half-made containers can only be leftovers, since nobody else starts any.
+    """
+
+    def __init__(
+        self, settings: EngineSettings, service: PodmanService, calls: Calls, watcher: Watcher, *, is_owner: bool
+    ) -> None:
         self._settings = settings
         self._service = service
         self._calls = calls
         self._watcher = watcher
+        self._is_owner = is_owner
         self._addresses = Addresses(settings.subnet, start=os.getpid())
         self._limiter = trio.CapacityLimiter(settings.parallel_starts)
         self._in_flight: dict[JobID, trio.Event] = {}
@@ -182,7 +189,8 @@ class PodmanEngine:
             self._watcher.check_memory(container)
             return
         if row.job in self._doomed or row.run_state is RunState.CREATED:
-            await self._discard(row.job, id=row.id)
+            if row.job in self._doomed or self._is_owner:
+                await self._discard(row.job, id=row.id)
             return
         inspected = await self._calls.inspect(row.id)
         if inspected is None:
@@ -239,7 +247,7 @@ class PodmanEngine:
         id = ""
         bare: BareStream | None = None
         try:
-            await trio.to_thread.run_sync(self._prepare, spec)
+            await trio.to_thread.run_sync(self._prepare, spec, doing)
             body = create_body(
                 spec,
                 settings=self._settings,
@@ -272,15 +280,20 @@ class PodmanEngine:
         )
         return container, bare
 
-    def _prepare(self, spec: JobSpec) -> None:
+    def _prepare(self, spec: JobSpec, doing: str) -> None:
         """Write the files a container is given. Blocks."""
-        hosts = self._hosts(spec.id)
-        hosts.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        hosts.write_text(f"127.0.0.1 localhost {spec.id[:64]}\n")
-        hosts.chmod(0o644)
-        if spec.data:
-            self._data(spec.id).mkdir(parents=True, exist_ok=True)
-            self._data(spec.id).chmod(0o1777)
+        try:
+            hosts = self._hosts(spec.id)
+            hosts.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            hosts.write_text(f"127.0.0.1 localhost {spec.id[:64]}\n")
+            hosts.chmod(0o644)
+            if spec.data:
+                self._data(spec.id).mkdir(parents=True, exist_ok=True)
+                self._data(spec.id).chmod(0o1777)
+        except OSError as exc:
+            raise EngineError(
+                f"cannot {doing} with its files in {self._settings.run_dir}: {exc.strerror}; free some space on that disk"
+            ) from exc
         if spec.slug and not (self._settings.slug_dir / spec.slug).is_dir():
             raise StartError(f"cannot start job {spec.id}: its slug {spec.slug} is gone; push the app again")
 

@@ -105,10 +105,13 @@ class PodmanService:
         """Adopt the running service, or start one; return when it answers. Return whether it was adopted.
 
         Raises:
-            EngineError: Podman is missing, too old, or does not answer.
+            EngineError: Podman is missing, too old, or does not answer, or the disk is full.
         """
         if not self._facts.podman:
-            raise EngineError(f"cannot run jobs: {self._settings.podman} is not in $PATH: apt-get install podman")
+            raise EngineError(
+                f"cannot run jobs: there is no program {self._settings.podman}; type: apt-get install podman, "
+                "or set [engine] podman to where it is"
+            )
         runtime = choose_runtime(self._settings.runtime, self._facts.cgroups)
         conf = containers_conf(self._facts, runtime)
         self._process = find_service(self.paths)
@@ -117,11 +120,16 @@ class PodmanService:
                 logger.info("podman service adopted", extra={"pid": self._process.pid})
                 return True
             await self.terminate()
-        await trio.to_thread.run_sync(_prepare, self.paths, conf)
-        pid = _spawn(self._facts.podman, self.paths)
-        self._process = WatchedProcess(pid, "")  # a child of ours: its pid cannot be another's
-        self.paths.pid.write_text(f"{pid}\n")
-        with trio.move_on_after(READY_S):
+        try:
+            await trio.to_thread.run_sync(_prepare, self.paths, conf)
+            self._process = _spawn(self._facts.podman, self.paths)
+        except OSError as exc:
+            raise EngineError(
+                f"cannot start Podman's service in {self.paths.directory}: {exc.strerror}; free some space on that disk"
+            ) from exc
+        pid = self._process.pid
+        ready_s = min(READY_S, self._settings.call_timeout_s)
+        with trio.move_on_after(ready_s):
             while not self._process.has_ended:
                 if await self._ping():
                     extra = {"pid": pid, "runtime": runtime.name, "why": runtime.why}
@@ -129,9 +137,30 @@ class PodmanService:
                     return False
                 await trio.sleep(READY_POLL_S)
         said = _read(self.paths.log).strip().rpartition("\n")[2]
-        how = "ended at once" if self._process.has_ended else f"did not answer within {READY_S:g} s"
+        how = "ended at once" if self._process.has_ended else f"did not answer within {ready_s:g} s"
         await self.terminate()
-        raise EngineError(f"cannot start Podman's service: it {how}{': ' + said if said else ''}; see {self.paths.log}")
+        raise EngineError(
+            f"cannot start Podman's service: it {how}{': ' + said if said else ''}; "
+            f"`flynn-aio doctor` looks at what it needs, and {self.paths.log} has all it said"
+        )
+
+    async def join(self) -> None:
+        """Use the service another process of ours minds; return when it answers.
+
+        Raises:
+            EngineError: it does not.
+        """
+        with trio.move_on_after(READY_S):
+            while True:
+                self._process = find_service(self.paths)
+                if self.is_alive and await self._ping():
+                    return
+                self._process.close()
+                await trio.sleep(READY_POLL_S)
+        raise EngineError(
+            f"cannot use Podman's service of the running appliance: it does not answer within {READY_S:g} s; "
+            f"see {self.paths.log}"
+        )
 
     async def run(self) -> None:
         """Keep it alive, until cancelled. It goes on when we end."""
@@ -214,18 +243,20 @@ def find_service(paths: ServicePaths) -> WatchedProcess:
 def _prepare(paths: ServicePaths, conf: str) -> None:
     paths.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths.socket.unlink(missing_ok=True)
-    paths.conf.write_text(conf)
+    if _read(paths.conf) != conf:  # on a full disk the one that is there still serves
+        paths.conf.write_text(conf)
+    paths.pid.write_text("0\n")  # room for the real one, before there is a process nobody would find
 
 
-def _spawn(podman: str, paths: ServicePaths) -> int:
-    """Start the service in a session of its own; return its pid.
+def _spawn(podman: str, paths: ServicePaths) -> WatchedProcess:
+    """Start the service in a session of its own, and note its pid.
 
     Not `subprocess`: its object wants to be waited for, and this child may outlive us. The shell's one word
     is `cd`: conmon drops files into the working directory it inherits.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     command = [podman, "system", "service", "--time=0", f"unix://{paths.socket}"]
-    return os.posix_spawn(
+    pid = os.posix_spawn(
         "/bin/sh",
         ["sh", "-c", 'cd "$0" && exec "$@"', str(paths.directory), *command],
         _environment() | {"CONTAINERS_CONF": str(paths.conf)},
@@ -238,6 +269,9 @@ def _spawn(podman: str, paths: ServicePaths) -> int:
         setsigmask=[],
         setsigdef=[number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)],
     )
+    with paths.pid.open("r+") as file:  # in place: the room for it is there
+        file.write(f"{pid}\n")
+    return WatchedProcess(pid, "")  # a child of ours: its pid cannot be another's
 
 
 def _environment() -> dict[str, str]:

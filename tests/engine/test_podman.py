@@ -83,6 +83,13 @@ async def podman(*args: str) -> str:
     return (await trio.run_process(["podman", *args], capture_stdout=True, capture_stderr=True)).stdout.decode()
 
 
+async def make_half(settings: EngineSettings, image: str) -> None:
+    """Leave a container of ours behind that was created and never started."""
+    job = "00000000-0000-4000-8000-00000000half"
+    labels = ("--label", f"flynn.appliance={settings.appliance}", "--label", f"flynn.job={job}")
+    await podman("create", "--name", settings.prefix + job, *labels, image, *RUN_FOREVER)
+
+
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
     """Look again and again, where nothing tells of a change."""
     with trio.fail_after(WAIT_S):
@@ -259,6 +266,29 @@ async def test_jobs_are_adopted_with_all_they_were(settings, image, world):
         await again.engine.stop(spec.id, kill_s=5)
         assert (await again.ended(spec.id)).exit_code == 143
     assert (await world.ended(spec.id)).exit_code is not None  # both saw it
+
+
+async def test_a_guest_removes_nothing_that_is_being_made(world, settings, image):
+    await make_half(settings, image)
+    async with open_world(settings, image) as guest:
+        assert await guest.engine.jobs() == []
+        assert len(await listed_jobs(settings)) == 1
+        spec = guest.spec(EXIT_42)
+        await guest.engine.start(spec)
+        assert (await guest.ended(spec.id)).exit_code == 42
+
+
+async def test_what_a_crash_left_half_made_is_removed_at_the_next_start(settings, image):
+    try:
+        async with open_world(settings, image):
+            pass
+        await make_half(settings, image)
+        async with open_world(settings, image) as world:
+            assert await world.engine.jobs() == []
+            assert await listed_jobs(settings) == []
+    finally:
+        with trio.CancelScope(shield=True):
+            await shut_down(settings, kill_s=0)
 
 
 async def test_a_killed_service_comes_back_and_jobs_never_notice(world, settings):
