@@ -8,7 +8,14 @@ together (WAL, synchronous=FULL), and the rest of the process learns of them aft
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -33,6 +40,16 @@ READERS = 2
 """Connections for reading. More than cores would only wait for one another."""
 REPLAY_PAGE = 500
 """Events fetched at once while a subscription replays: bounds the memory of a slow reader."""
+
+
+START_ANEW = "restore a backup of it, or move it away to begin with an empty one; nothing was changed"
+PRIMARY_CODE = 0xFF
+"""The part of SQLite's error codes that is not the detail."""
+ADVICE = {
+    sqlite3.SQLITE_FULL: "free some space on its disk",
+    sqlite3.SQLITE_BUSY: "another program holds it open: end that one",
+}
+"""What to do about an error that is nobody's mistake; the others are told apart by SQLite's own sentence."""
 
 
 class DatabaseBroken(FlynnError):
@@ -84,7 +101,7 @@ class Store:
 
     def _commit(self, change: Callable[[Transaction], T], now: Time) -> tuple[T, list[Event]]:
         tx = Transaction(self._writer, self._clock, now)
-        with _translated("write to"), _atomic(self._writer, "BEGIN IMMEDIATE"):
+        with self._translated("writing to"), _atomic(self._writer, "BEGIN IMMEDIATE"):
             result = change(tx)
         return result, tx.events
 
@@ -102,8 +119,11 @@ class Store:
                 self._readers.append(reader)
 
     def _snapshot(self, reader: Database, query: Callable[[Database], T]) -> T:
-        with _translated("read"), _atomic(reader, "BEGIN"):
+        with self._translated("reading"), _atomic(reader, "BEGIN"):
             return query(reader)
+
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        return _translated(doing, self._settings)
 
     def subscribe(
         self,
@@ -174,14 +194,14 @@ async def _in_thread(blocking: Callable[[], T], /) -> T:
 
 def _prepare(settings: StoreSettings) -> None:
     settings.path.parent.mkdir(parents=True, exist_ok=True)
-    with _translated("open"), closing(_connect(settings)) as db:
+    with _translated("opening", settings), closing(_connect(settings)) as db:
         db.conn.execute("PRAGMA journal_mode = WAL")
         if problems := [row[0] for row in db.conn.execute("PRAGMA quick_check(3)") if row[0] != "ok"]:
             raise DatabaseBroken(
-                f"opening the database {settings.path}: it is damaged ({'; '.join(problems)}); "
-                "restore a backup, or move the file away to start empty"
+                f"opening the database {settings.path}: it is damaged ({'; '.join(problems)}); {START_ANEW}"
             )
-        shipped = {migration.name for migration in migrations.pending(Database(memory=True))}
+        with closing(Database(memory=True)) as empty:
+            shipped = {migration.name for migration in migrations.pending(empty)}
         if newer := [step.name for step in migrations.applied(db) if step.name not in shipped]:
             raise DatabaseBroken(
                 f"opening the database {settings.path}: a newer version has taken the steps {', '.join(newer)}; "
@@ -215,12 +235,14 @@ def _atomic(db: Database, begin: str) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def _translated(doing: str, settings: StoreSettings) -> Iterator[None]:
+    what = f"{doing} the database {settings.path}"
     try:
         yield
     except sqlite3.OperationalError as exc:
-        raise Unavailable(f"could not {doing} the database: {exc}; is the disk full, or is it open elsewhere?") from exc
+        advice = ADVICE.get(exc.sqlite_errorcode & PRIMARY_CODE, "look at its disk, and whether it may be written")
+        raise Unavailable(f"{what}: {exc}; {advice}; nothing was changed, and the apps go on") from exc
     except sqlite3.DatabaseError as exc:
         if isinstance(exc, sqlite3.IntegrityError):
             raise
-        raise DatabaseBroken(f"could not {doing} the database: {exc}; restore a backup or move the file away") from exc
+        raise DatabaseBroken(f"{what}: {exc}; {START_ANEW}") from exc
