@@ -214,10 +214,14 @@ def _connect(settings: StoreSettings, *, read_only: bool = False) -> Database:
     conn = sqlite3.connect(
         settings.path, timeout=settings.busy_timeout_s, isolation_level=None, check_same_thread=False
     )
-    conn.execute("PRAGMA synchronous = FULL")  # an acknowledged change survives a power cut
-    conn.execute("PRAGMA foreign_keys = ON")
-    if read_only:
-        conn.execute("PRAGMA query_only = ON")
+    try:
+        conn.execute("PRAGMA synchronous = FULL")  # an acknowledged change survives a power cut
+        conn.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            conn.execute("PRAGMA query_only = ON")
+    except sqlite3.Error:
+        conn.close()
+        raise
     return Database(conn)
 
 
@@ -240,7 +244,7 @@ def _translated(doing: str, settings: StoreSettings) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
-        advice = ADVICE.get(exc.sqlite_errorcode & PRIMARY_CODE, "look at its disk, and whether it may be written")
+        advice = ADVICE.get(getattr(exc, "sqlite_errorcode", 0) & PRIMARY_CODE, "look at its disk, and whether it may be written")
         raise Unavailable(f"{what}: {exc}; {advice}; nothing was changed, and the apps go on") from exc
     except sqlite3.DatabaseError as exc:
         if isinstance(exc, sqlite3.IntegrityError):
