@@ -292,7 +292,7 @@ class PodmanEngine:
                 self._data(spec.id).chmod(0o1777)
         except OSError as exc:
             raise EngineError(
-                f"cannot {doing} with its files in {self._settings.run_dir}: {exc.strerror}; free some space on that disk"
+                f"cannot {doing}: writing its files in {self._settings.run_dir}: {exc.strerror}; free some space there"
             ) from exc
         if spec.slug and not (self._settings.slug_dir / spec.slug).is_dir():
             raise StartError(f"cannot start job {spec.id}: its slug {spec.slug} is gone; push the app again")
