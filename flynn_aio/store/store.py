@@ -244,7 +244,8 @@ def _translated(doing: str, settings: StoreSettings) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
-        advice = ADVICE.get(getattr(exc, "sqlite_errorcode", 0) & PRIMARY_CODE, "look at its disk, and whether it may be written")
+        code = getattr(exc, "sqlite_errorcode", 0)  # Python's own complaints have none
+        advice = ADVICE.get(code & PRIMARY_CODE, "look at its disk, and whether it may be written")
         raise Unavailable(f"{what}: {exc}; {advice}; nothing was changed, and the apps go on") from exc
     except sqlite3.DatabaseError as exc:
         if isinstance(exc, sqlite3.IntegrityError):
