@@ -14,7 +14,7 @@ from functools import partial
 
 import trio
 
-from .bootstrap import prepare_files, prepare_rows
+from .bootstrap import prepare_certificates, prepare_files, prepare_rows
 from .clock import Clock, SystemClock
 from .controller import open_controller
 from .discoverd import open_discoverd
@@ -63,9 +63,10 @@ async def run(
         FlynnError: it cannot start here, alone or within exception groups; the message says what to do.
     """
     clock = clock or SystemClock()
-    await trio.to_thread.run_sync(partial(prepare_files, settings, now=clock.now()))
+    await trio.to_thread.run_sync(prepare_files, settings)
     async with open_store(settings.store, clock) as store:
         await prepare_rows(store, settings)
+        await trio.to_thread.run_sync(partial(prepare_certificates, settings, now=clock.now()))
         async with (
             open_engine(settings.engine) as engine,
             open_logs(settings.logs, engine, clock) as logs,

@@ -4,6 +4,7 @@ Every step looks first and does only what is missing, so a boot that was cut sho
 the next one, and every later boot passes through here as well.
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -19,6 +20,9 @@ from .settings import Settings
 from .store import Store, Transaction, changes, key_hash, queries
 
 DIRECTORIES = ("keys", "run", "logs", "slugs", "volumes", "repos", "caches", "build")
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+MAY_BE_THERE = frozenset({"lock", "appliance.log", "flynn.db", "keys"})
+"""Any of these in a directory tells that it is ours, or a copy of ours."""
 DOMAIN_VALUE = "default_domain"
 CLUSTER_KEY = "cluster"
 SYSTEM_APPS = {"controller": "controller", "gitreceive": "git", "router": "", "discoverd": ""}
@@ -37,27 +41,49 @@ def claimed(data_dir: Path) -> Iterator[None]:
     is for people and for `flynn-aio down`.
 
     Raises:
-        BootError: another appliance runs on it, or it cannot be written.
+        BootError: another appliance runs on it, it holds somebody else's files, or it cannot be written.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+        check_ours(data_dir)
         descriptor = os.open(lock_file(data_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise BootError(
-            f"opening the data directory {data_dir}: {exc.strerror}; name another one with --data-dir"
-        ) from exc
+        raise _unusable(data_dir, exc) from exc
     with os.fdopen(descriptor, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BootError(
-                f"an appliance is already running on {data_dir} (pid {file.read().strip()}); "
-                "stop it with `flynn-aio down`, or name another directory with --data-dir"
-            ) from None
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+            raise already_running(data_dir, file.read().strip()) from None
+        try:
+            file.write(f"{os.getpid()}\n")  # over the old one: on a full disk there is room for no other
+            file.truncate()
+        except OSError as exc:
+            raise _unusable(data_dir, exc) from exc
         yield
+
+
+def already_running(data_dir: Path, pid: int | str) -> BootError:
+    return BootError(
+        f"an appliance is already running on {data_dir} (pid {pid}); "
+        "stop it with `flynn-aio down`, or name another directory with --data-dir"
+    )
+
+
+def _unusable(data_dir: Path, exc: OSError) -> BootError:
+    advice = "free some space" if exc.errno in NO_ROOM else "mend that"
+    return BootError(
+        f"opening the data directory {data_dir}: {exc.strerror}; {advice}, or name another one with --data-dir"
+    )
+
+
+def check_ours(data_dir: Path) -> None:
+    """Refuse a directory that somebody else filled: `up --data-dir .` would scatter ours among their files."""
+    there = {path.name for path in data_dir.iterdir()} - {"lost+found"}
+    if there and not there & MAY_BE_THERE:
+        raise BootError(
+            f"opening the data directory {data_dir}: there are other things in it ({', '.join(sorted(there)[:3])}, …); "
+            "name an empty or a new directory with --data-dir"
+        )
 
 
 def lock_file(data_dir: Path) -> Path:
@@ -78,13 +104,13 @@ def running_pid(data_dir: Path) -> int | None:
     return None
 
 
-def prepare_files(settings: Settings, *, now: datetime) -> None:
-    """Make the directories, the cluster key and the certificates that are missing. Blocks: key generation, fsync.
+def prepare_files(settings: Settings) -> None:
+    """Make the directories and the cluster key that are missing. Blocks: fsync.
 
     Raises:
         BootError: the disk is full or not ours to write.
     """
-    try:
+    with _written(settings):
         settings.data_dir.chmod(0o711)  # uid 5000 passes through to its slug; everything below is closed
         for name in DIRECTORIES:
             (settings.data_dir / name).mkdir(exist_ok=True)
@@ -92,7 +118,22 @@ def prepare_files(settings: Settings, *, now: datetime) -> None:
         key = key_file(settings)
         if not key.exists():
             write_private(key, f"{secrets.token_hex(16)}\n".encode())
+
+
+def prepare_certificates(settings: Settings, *, now: datetime) -> None:
+    """Make or renew the certificates of the cluster's domain, which `prepare_rows` has checked. Blocks.
+
+    Raises:
+        BootError: the disk is full or not ours to write.
+    """
+    with _written(settings):
         ensure_certificates(settings.data_dir / "keys", settings.domain, now=now)
+
+
+@contextmanager
+def _written(settings: Settings) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
         raise BootError(
             f"preparing the data directory {settings.data_dir}: {exc.strerror}; "

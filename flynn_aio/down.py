@@ -7,9 +7,9 @@ import time
 
 import trio
 
-from .bootstrap import claimed, running_pid
+from .bootstrap import claimed, lock_file, running_pid
 from .settings import Settings
-from .up import expected
+from .up import ERROR, expected
 
 MARGIN_S = 20.0
 """Beyond the drain the settings allow: the store's last checkpoint, a slow disk."""
@@ -19,8 +19,8 @@ def down(settings: Settings) -> int:
     """Stop the appliance, its jobs, its network and its Podman service; return the exit code."""
     from .engine import shut_down
 
-    if not settings.data_dir.exists():
-        print(f"nothing to stop: there is no {settings.data_dir}")
+    if not lock_file(settings.data_dir).exists():
+        print(f"nothing to stop: there is no appliance in {settings.data_dir}")
         return 0
     try:
         _stop_process(settings)
@@ -31,7 +31,8 @@ def down(settings: Settings) -> int:
         if errors is None:
             raise
         for error in errors:
-            print(f"error: {error.message}", file=sys.stderr)
+            print(f"{ERROR}{error.message}", file=sys.stderr)
+        print("the apps may still run; mend that, then type again: flynn-aio down", file=sys.stderr)
         return 1
     print(f"stopped {len(removed.jobs)} job{'' if len(removed.jobs) == 1 else 's'}")
     print("nothing of it runs any more; `flynn-aio up` starts everything again")

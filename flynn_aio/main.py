@@ -70,7 +70,8 @@ def needs_root(what: str) -> bool:
     """Tell whether we lack root, having said so and what to type."""
     if os.geteuid() == 0:
         return False
-    print(f"error: {MUST_BE_ROOT}; type: sudo {sys.argv[0]} {what}", file=sys.stderr)
+    program = f"{sys.executable} -m flynn_aio" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+    print(f"error: {MUST_BE_ROOT}; type: sudo {program} {what}", file=sys.stderr)
     return True
 
 

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import shutil
 import socket
 import ssl
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from .bootstrap import cluster_key, key_file, running_pid
-from .settings import Settings
+from .settings import MIB, Settings
 from .up import entry, log_file, state_file
 
 ASK_TIMEOUT_S = 5.0
+LOW_DISK_BYTES = 16 * MIB
+"""With less than this, writes begin to fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,12 @@ def look(settings: Settings) -> Report:
         apps, problems = _apps(settings, state["domain"], state["https_port"]), list[str]()
     except (OSError, http.client.HTTPException, ValueError) as exc:
         apps, problems = [], [f"the controller does not answer ({exc}); look at {log_file(settings)}"]
+    free = shutil.disk_usage(settings.data_dir).free
+    if free < LOW_DISK_BYTES:
+        problems.append(
+            f"the disk of {settings.data_dir} is full ({free // MIB} MB are free): apps go on, and changes and pushes "
+            "fail; free some space there"
+        )
     return Report(
         running=True,
         healthy=not problems,

@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 
 from . import __version__
-from .bootstrap import BootError, claimed, cluster_key, running_pid
+from .bootstrap import NO_ROOM, BootError, already_running, check_ours, claimed, cluster_key, running_pid
 from .certificates import pin
 from .errors import FlynnError
 from .settings import Settings
@@ -27,6 +27,8 @@ from .user import ClusterEntry, User, register_cluster
 
 logger = logging.getLogger(__name__)
 
+ERROR = "error: "
+"""Begins the line that says why it could not start or go on."""
 LOG_FILE_BYTES = 10 * 1024 * 1024
 DETACH_TIMEOUT_S = 900.0
 """A first start makes the stack images; on a slow machine that takes minutes."""
@@ -57,17 +59,22 @@ def up(settings: Settings, *, user: User | None, to_file: bool) -> int:
             try:
                 trio.run(partial(_run, settings, user, started))
             except BaseException as exc:
+                if isinstance(exc, KeyboardInterrupt):  # before anything was there to drain
+                    return 130
                 errors = expected(exc)
                 if errors is None:
                     logger.critical("a bug ended the appliance; the apps go on", exc_info=True)
                     return 70
-                for error in errors:
-                    logger.error("error: %s", error.message)
-                return 1
+                if to_file:
+                    for error in errors:
+                        logger.error("%s%s", ERROR, error.message)
+            else:
+                return 0
     except BootError as exc:
-        print(f"error: {exc.message}", file=sys.stderr)
-        return 1
-    return 0
+        errors = [exc]
+    for error in errors:
+        print(f"{ERROR}{error.message}", file=sys.stderr)
+    return 1
 
 
 async def _run(settings: Settings, user: User | None, started: float) -> None:
@@ -108,11 +115,13 @@ async def _run(settings: Settings, user: User | None, started: float) -> None:
 async def _stop_on_signal(stop: trio.Event, everything: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
+            name = signal.Signals(number).name
             if stop.is_set():
-                logger.warning("stopping at once")
-                everything.cancel()
-            logger.info("%s: draining; the apps keep running", signal.Signals(number).name)
-            stop.set()
+                logger.warning("%s again: stopping at once; the apps keep running", name)
+                everything.cancel("told to stop twice")
+            else:
+                logger.info("%s: draining; the apps keep running", name)
+                stop.set()
 
 
 def entry(settings: Settings, https_port: int) -> ClusterEntry:
@@ -127,9 +136,14 @@ def entry(settings: Settings, https_port: int) -> ClusterEntry:
 
 
 def expected(exc: BaseException) -> list[FlynnError] | None:
-    """Return the expected failures in an exception or group; ``None`` when anything else is among them."""
+    """Return the expected failures in an exception or group; ``None`` when anything else is among them.
+
+    A full disk can be met wherever something is written, so it is told here for all of them.
+    """
     if isinstance(exc, FlynnError):
         return [exc]
+    if isinstance(exc, OSError) and exc.errno in NO_ROOM:
+        return [BootError(f"writing {exc.filename or 'to the data directory'}: {exc.strerror}; free some space there")]
     if isinstance(exc, BaseExceptionGroup):
         found = [expected(one) for one in exc.exceptions]
         return None if None in found else [error for errors in found if errors for error in errors]
@@ -144,14 +158,18 @@ def up_detached(settings: Settings, arguments: Sequence[str]) -> int:
     """
     pid = running_pid(settings.data_dir)
     if pid is not None:
-        print(f"error: an appliance is already running on {settings.data_dir} (pid {pid})", file=sys.stderr)
+        print(f"{ERROR}{already_running(settings.data_dir, pid).message}", file=sys.stderr)
         return 1
     log = log_file(settings)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        check_ours(settings.data_dir)
         log.touch(mode=0o600)
+    except BootError as exc:
+        print(f"{ERROR}{exc.message}", file=sys.stderr)
+        return 1
     except OSError as exc:
-        print(f"error: opening {log}: {exc.strerror}; name another directory with --data-dir", file=sys.stderr)
+        print(f"{ERROR}opening {log}: {exc.strerror}; name another directory with --data-dir", file=sys.stderr)
         return 1
     with log.open() as lines:
         lines.seek(0, os.SEEK_END)
@@ -167,7 +185,8 @@ def up_detached(settings: Settings, arguments: Sequence[str]) -> int:
             ended = child.poll() is not None
             for line in lines:
                 text = line.partition("Z ")[2] or line
-                print(text, end="", flush=True)
+                if not text.startswith(ERROR):  # it comes on the other stream too, also when no log can be written
+                    print(text, end="", flush=True)
                 if text.startswith("ready"):
                     return 0
             if ended:
@@ -227,6 +246,7 @@ def _logging(settings: Settings, to_file: bool) -> Iterator[None]:
         else logging.StreamHandler(sys.stdout)
     )
     handler.setFormatter(_Lines(timestamps=to_file))
+    logging.raiseExceptions = False  # on a full disk a line is lost; a traceback per line would help nobody
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     listener = logging.handlers.QueueListener(records, handler)
     root = logging.getLogger()

@@ -15,6 +15,7 @@ from flynn_aio.bootstrap import (
     claimed,
     cluster_key,
     key_file,
+    prepare_certificates,
     prepare_files,
     prepare_rows,
     running_pid,
@@ -69,15 +70,25 @@ def test_a_directory_that_cannot_be_made_is_said(tmp_path):
             pass
 
 
+def test_a_directory_full_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(BootError, match=r"other things in it \(thesis\.tex, …\); name an empty or a new directory"):
+        with claimed(tmp_path):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 def test_files_are_made_once_and_keys_are_private(claimed_settings):
-    prepare_files(claimed_settings, now=NOW)
+    prepare_files(claimed_settings)
+    prepare_certificates(claimed_settings, now=NOW)
     key = cluster_key(claimed_settings)
     assert len(key) == 32
     for private in (key_file(claimed_settings), *claimed_settings.data_dir.glob("keys/*.key")):
         assert stat.S_IMODE(private.stat().st_mode) == 0o600
     assert stat.S_IMODE((claimed_settings.data_dir / "keys").stat().st_mode) == 0o700
     leaf = (claimed_settings.data_dir / "keys" / "leaf.pem").read_bytes()
-    prepare_files(claimed_settings, now=NOW)
+    prepare_files(claimed_settings)
+    prepare_certificates(claimed_settings, now=NOW)
     assert cluster_key(claimed_settings) == key
     assert (claimed_settings.data_dir / "keys" / "leaf.pem").read_bytes() == leaf
 
@@ -120,7 +131,7 @@ def test_certificates_are_renewed_in_time_and_for_another_domain(tmp_path):
 
 
 async def test_first_rows_are_written_once(store, claimed_settings):
-    prepare_files(claimed_settings, now=NOW)
+    prepare_files(claimed_settings)
     for _ in range(2):
         await prepare_rows(store, claimed_settings)
     assert {app.name for app in await store.read(queries.apps)} == set(SYSTEM_APPS)
@@ -129,18 +140,18 @@ async def test_first_rows_are_written_once(store, claimed_settings):
 
 
 async def test_a_new_key_file_is_accepted_beside_the_old(store, claimed_settings):
-    prepare_files(claimed_settings, now=NOW)
+    prepare_files(claimed_settings)
     await prepare_rows(store, claimed_settings)
     old = cluster_key(claimed_settings)
     key_file(claimed_settings).unlink()
-    prepare_files(claimed_settings, now=NOW)
+    prepare_files(claimed_settings)
     await prepare_rows(store, claimed_settings)
     assert cluster_key(claimed_settings) != old
     assert await authenticate(store, cluster_key(claimed_settings))
 
 
 async def test_a_cluster_does_not_change_its_domain_unasked(store, claimed_settings, tmp_path):
-    prepare_files(claimed_settings, now=NOW)
+    prepare_files(claimed_settings)
     await prepare_rows(store, claimed_settings)
     flags = {"appliance.data_dir": str(tmp_path / "data"), "appliance.domain": "other.test"}
     with pytest.raises(BootError, match=r"is flynn\.test, not other\.test; start it with --domain flynn\.test"):
@@ -148,7 +159,7 @@ async def test_a_cluster_does_not_change_its_domain_unasked(store, claimed_setti
 
 
 async def test_our_own_hosts_are_taken(store, claimed_settings):
-    prepare_files(claimed_settings, now=NOW)
+    prepare_files(claimed_settings)
     await prepare_rows(store, claimed_settings)
     app = await make_app(store)
     route = Route(

@@ -222,7 +222,7 @@ async def test_a_crash_in_the_middle_of_anything_is_only_a_start(settings, engin
             await eventually(settled, within_s=20)
 
 
-async def test_files_of_keys_are_not_for_everybody(settings, clock):
+async def test_files_of_keys_are_not_for_everybody(settings):
     settings.data_dir.mkdir()
-    prepare_files(settings, now=clock.now())
+    prepare_files(settings)
     assert os.stat(settings.data_dir / "keys" / "cluster.key").st_mode & 0o077 == 0
