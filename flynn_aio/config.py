@@ -6,6 +6,7 @@ wrong is one sentence with the key, the value, what is allowed, and where it sta
 """
 
 import dataclasses
+import difflib
 import ipaddress
 import re
 import types
@@ -192,7 +193,11 @@ def _known(key: str, given: Given) -> None:
             f"sections are {', '.join(['appliance', *SECTIONS])}"
         )
     if name not in allowed:
-        raise ConfigError(f"{given.source}: unknown key {key!r}; [{section}] has {', '.join(allowed)}")
+        close = difflib.get_close_matches(name, allowed, 1)
+        raise ConfigError(
+            f"{given.source}: unknown key {key!r} (its value is {given.value!r}); "
+            f"{f'is it {close[0]}? ' if close else ''}[{section}] has {', '.join(allowed)}"
+        )
 
 
 # What values may be

@@ -69,7 +69,10 @@ def test_the_short_variables_and_the_file_of_the_environment(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[router]\n\nhttp_prot = 1\n", r":3: unknown key 'router.http_prot'; \[router\] has .*http_port"),
+        (
+            "[router]\n\nhttp_prot = 1\n",
+            r":3: unknown key 'router.http_prot' \(its value is 1\); is it http_port\? \[router\] has .*http_port",
+        ),
         ("[rooter]\nx = 1\n", r":2: unknown section 'rooter' .*sections are appliance, store"),
         ("http_port = 1\n", r":1: 'http_port' must stand in a section"),
         ("[router]\nhttp_port = 99999\n", r":2: router.http_port = 99999 is not allowed; it must be a port"),
