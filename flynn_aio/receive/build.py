@@ -159,9 +159,10 @@ class _Run:
             raise BuildFailed(f"the tree could not be read: {self.tar_error}")
         if none_detected:
             built_in = sorted(path.name for path in images.buildpacks.iterdir() if path.is_dir())
+            another = f"flynn -a {self.source.app.name} env set BUILDPACK_URL=<git URL of a buildpack>"
             raise BuildFailed(
                 "no buildpack takes this repository",
-                more=[f"Built in are {', '.join(built_in)}; another one goes into BUILDPACK_URL."],
+                more=[f"Built in are {', '.join(built_in)}. To take another one: {another}; then push again."],
             )
         if status.exit_code or not answer:
             raise self._failed(status, f"exit status {status.exit_code}")

@@ -158,7 +158,8 @@ class DeployWait:
         while True:
             event = await self._follower.next_event()
             if job := self._own_job(event):
-                failed = job if job.state is JobState.DOWN else failed
+                if failed is None or failed.state is not JobState.DOWN or job.state is JobState.DOWN:
+                    failed = job
             elif event.object_id == deployment.id:
                 reached = decode(bytes(event.data), DeploymentEvent)
                 if reached.status is DeploymentStatus.COMPLETE:
@@ -186,13 +187,18 @@ class DeployWait:
                     raise await self._first_web_failed(job.host_error or f"exit status {job.exit_status}", job)
         ports = self._created.release.processes[WEB_TYPE].ports
         where = f"port {ports[0].port} ($PORT)" if ports else "its port"
-        raise await self._first_web_failed(f"nothing answered on {where} within {limit_s} seconds", job)
+        raise await self._first_web_failed(
+            f"nothing answered on {where} within {limit_s} seconds",
+            job,
+            hint=f"To allow more time: flynn -a {self._created.app.name} deployment timeout {2 * limit_s}",
+        )
 
-    async def _first_web_failed(self, why: str, job: Job | None) -> PushRejected:
+    async def _first_web_failed(self, why: str, job: Job | None, *, hint: str = "") -> PushRejected:
         more = [
             *await self._last_lines(job),
             "-----> WARN: scaling initial release down to web=0 due to error",
             f"{self._created.app.name} has nothing running now.",
+            *([hint] if hint else []),
             self._next_step(job),
         ]
         return PushRejected(f"Initial web job failed to start: {why}", more=more)
@@ -210,10 +216,13 @@ class DeployWait:
         return job if job.release == self._created.release.id and job.type in self._created.release.processes else None
 
     async def _last_lines(self, job: Job | None) -> list[str]:
-        lines = await self._tail(job.uuid, TAIL_LINES) if job and self._tail else []
-        return (
-            [f"The last lines of {full_job_id(job.uuid)}:", *(f"  {line}" for line in lines)] if job and lines else []
-        )
+        if job is None:
+            return []
+        how = f" (exit status {job.exit_status})" if job.state is JobState.DOWN and job.exit_status is not None else ""
+        lines = await self._tail(job.uuid, TAIL_LINES) if self._tail else []
+        if not lines:
+            return [f"Job {full_job_id(job.uuid)}{how} printed nothing."]
+        return [f"The last lines of {full_job_id(job.uuid)}{how}:", *(f"  {line}" for line in lines)]
 
     def _next_step(self, job: Job | None) -> str:
         of_job = f" -j {full_job_id(job.uuid)}" if job else ""

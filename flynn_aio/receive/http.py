@@ -5,6 +5,7 @@ no memory. A client that hangs up is noticed by the task that awaits `receive()`
 way: `send` to a vanished client says nothing), and everything the request began is cancelled.
 """
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -40,6 +41,7 @@ SendMessage = Callable[[Any], Awaitable[None]]
 DecidePush = Callable[[App, Repository, HandOver], Awaitable[None]]
 """Wait for the push behind a hand-over, and decide it. Cancelled when the pusher hangs up."""
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 BODY_IDLE_S = 300.0
 """Between two pieces of a request body; a client that is silent for longer has gone."""
 
@@ -98,6 +100,11 @@ class GitHTTP:
         except FlynnError as exc:
             logger.warning("git request failed", extra={"path": scope["path"], "error": exc.message})
             refusal = Refusal(503 if exc.retry else 500, exc.message)
+        except OSError as exc:
+            if exc.errno not in NO_ROOM:
+                raise
+            logger.warning("git request failed", extra={"path": scope["path"], "error": str(exc)})
+            refusal = Refusal(503, f"the appliance cannot write {exc.filename or 'its files'}: {exc.strerror}")
         if refusal:
             await reply.refuse(refusal)
 

@@ -204,7 +204,8 @@ async def test_a_repository_without_a_known_language_is_refused(place):
     assert "Unable to select a buildpack" in said.lines
     assert said.lines[-3:] == [
         "ERROR: Build failed: no buildpack takes this repository",
-        "       Built in are nodejs, python, static; another one goes into BUILDPACK_URL.",
+        "       Built in are nodejs, python, static. To take another one: "
+        "flynn -a hello env set BUILDPACK_URL=<git URL of a buildpack>; then push again.",
         "       hello has nothing running, as before.",
     ]
     assert place.leftovers == []
@@ -420,7 +421,7 @@ async def test_a_first_web_process_that_exits_takes_the_push_back(tmp_path, stor
         start = said.lines.index("-----> Waiting for initial web job to start...") + 1
         assert said.lines[start:] == [
             "ERROR: Initial web job failed to start: exit status 7",
-            f"       The last lines of {job.id}:",
+            f"       The last lines of {job.id} (exit status 7):",
             "         Traceback:",
             "         KeyError: 'PORT'",
             "-----> WARN: scaling initial release down to web=0 due to error",
@@ -443,6 +444,7 @@ async def test_a_first_web_process_that_never_listens_is_given_up(place):
     assert (
         "ERROR: Initial web job failed to start: nothing answered on port 8080 ($PORT) within 1 seconds" in said.lines
     )
+    assert "       To allow more time: flynn -a hello deployment timeout 2" in said.lines
 
 
 async def test_a_pusher_who_leaves_during_the_first_start_takes_the_scaling_back(place):
