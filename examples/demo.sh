@@ -5,7 +5,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 app=python-hello
 
 say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
-run() { printf '\033[2m$ %s\033[0m\n' "$*"; "$@"; }
+run() { printf '\033[2m$ %s\033[0m\n' "$(printf '%q ' "$@")"; "$@"; }
 
 if [ "$(id -u)" != 0 ]; then
     echo "error: the appliance needs root; type: sudo make demo" >&2
