@@ -55,11 +55,12 @@ async def open_engine(settings: EngineSettings, clock: Clock | None = None) -> A
         EngineError: Podman is missing, too old or hangs, or the subnet is taken.
     """
     with _claim(settings) as is_owner:
-        async with _open_service(settings, is_owner=is_owner) as (service, calls):
-            await ensure_network(calls, settings)
-            clock = clock or SystemClock()
-            async with _open_engine(settings, service, calls, clock, is_owner=is_owner) as engine:
-                yield engine
+        async with (
+            _open_service(settings, is_owner=is_owner) as (service, calls),
+            _open_network(settings, calls),
+            _open_engine(settings, service, calls, clock or SystemClock(), is_owner=is_owner) as engine,
+        ):
+            yield engine
 
 
 async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Removed:
@@ -126,11 +127,32 @@ async def _open_service(settings: EngineSettings, *, is_owner: bool) -> AsyncIte
     for directory in (settings.log_dir, settings.slug_dir, settings.volume_dir):
         directory.mkdir(parents=True, exist_ok=True)
     service = PodmanService(settings, look(settings))
-    await (service.start() if is_owner else service.join())
+    if is_owner:
+        adopted = await service.start()
+    else:
+        await service.join()
+        adopted = True
     try:
         yield service, Calls(service.client, settings)
+    except Exception:
+        if not adopted:  # started for something that failed; jobs do not need it
+            await service.terminate()
+        raise
     finally:
         service.close()
+
+
+@asynccontextmanager
+async def _open_network(settings: EngineSettings, calls: Calls) -> AsyncIterator[None]:
+    """Have the network. One made for a start that then failed goes again: it would hold its subnet."""
+    is_new = await ensure_network(calls, settings)
+    try:
+        yield
+    except Exception:
+        if is_new:
+            with suppress(EngineError):  # jobs are in it by now
+                await calls.remove_network(settings.network)
+        raise
 
 
 @asynccontextmanager

@@ -25,15 +25,15 @@ _NLMSG = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
 
 
-async def ensure_network(calls: Calls, settings: EngineSettings) -> None:
-    """Have the jobs' network, with the subnet the settings want.
+async def ensure_network(calls: Calls, settings: EngineSettings) -> bool:
+    """Have the jobs' network, with the subnet the settings want; return whether it is new.
 
     Raises:
         EngineError: the subnet is taken, or jobs still run in the network with another one.
     """
     subnet = await calls.network_subnet(settings.network)
     if subnet == str(settings.subnet):
-        return
+        return False
     if subnet is not None:
         await _remove_for_change(calls, settings, subnet)
     await trio.to_thread.run_sync(delete_link, settings.network)  # no network owns it, so it is a leak of ours
@@ -53,6 +53,7 @@ async def ensure_network(calls: Calls, settings: EngineSettings) -> None:
             f"cannot make the network {settings.network}: {exc.reason}; "
             f"choose another subnet than {settings.subnet} ([engine] subnet in flynn.toml)"
         ) from exc
+    return True
 
 
 async def _remove_for_change(calls: Calls, settings: EngineSettings, subnet: str) -> None:
