@@ -1,0 +1,37 @@
+"""The rows, one module per subject, in the order they are measured; each leaves the appliance running with its app."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..figures import Row
+from ..place import Place
+from . import client, env, idle, memory, push, start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much a run takes on.
+
+    Attributes:
+        boots, pushes, changes, commands: how often each is measured.
+        idle_s: how long the appliance is watched doing nothing.
+    """
+
+    boots: int
+    pushes: int
+    changes: int
+    commands: int
+    idle_s: float
+
+
+FULL = Effort(boots=7, pushes=7, changes=7, commands=15, idle_s=60.0)
+QUICK = Effort(boots=3, pushes=3, changes=3, commands=5, idle_s=10.0)
+
+SUBJECTS: dict[str, Callable[[Place, Effort], Sequence[Row]]] = {
+    "start": lambda place, effort: start.measure(place, times=effort.boots),
+    "client": lambda place, effort: client.measure(place, times=effort.commands),
+    "push": lambda place, effort: push.measure(place, times=effort.pushes),
+    "env": lambda place, effort: env.measure(place, times=effort.changes),
+    "memory": lambda place, effort: memory.measure(place),
+    "idle": lambda place, effort: idle.measure(place, seconds=effort.idle_s),
+}
