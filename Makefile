@@ -39,6 +39,7 @@ packages:
 $(VENV)/installed: pyproject.toml | packages
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m compileall -q flynn_aio
 	@touch $@
 
 $(VENV)/dev: $(VENV)/installed
