@@ -61,15 +61,18 @@ async def _dial(addr: str) -> trio.SocketStream:
 async def _probe_http(connection: trio.SocketStream, check: HealthCheck, addr: str, *, secure: bool) -> str:
     """Send one GET and compare. Redirects are not followed: the question is how *this* instance answers."""
     host = check.host or addr
-    stream: trio.abc.Stream = connection
-    if secure:
-        name = check.host or addr.rpartition(":")[0].strip("[]")
-        stream = trio.SSLStream(connection, _tls(), server_hostname=name, https_compatible=True)
     path = check.path if check.path.startswith("/") else f"/{check.path}"
+    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
+    stream: trio.abc.Stream = connection
     try:
-        status, body = await _get(stream, host=host, path=path, wanted=MATCH_BYTES if check.match else 0)
-    except h11.LocalProtocolError:
+        request = _request(http, host=host, path=path)
+        if secure:
+            name = check.host or addr.rpartition(":")[0].strip("[]")
+            stream = trio.SSLStream(connection, _tls(), server_hostname=name, https_compatible=True)
+    except (h11.LocalProtocolError, ValueError, TypeError, ssl.SSLError):  # whatever somebody wrote into a release
         return f"path {check.path!r} or host {host!r} of the check of {addr} cannot be put into a request"
+    try:
+        status, body = await _exchange(stream, http, request, wanted=MATCH_BYTES if check.match else 0)
     except h11.RemoteProtocolError:
         return f"no HTTP response from {addr}"
     except (trio.BrokenResourceError, ssl.SSLError) as exc:
@@ -82,12 +85,15 @@ async def _probe_http(connection: trio.SocketStream, check: HealthCheck, addr: s
     return ""
 
 
-async def _get(stream: trio.abc.Stream, *, host: str, path: str, wanted: int) -> tuple[int, bytes]:
-    """Return the status of a GET and up to `wanted` bytes of its body."""
-    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
+def _request(http: h11.Connection, *, host: str, path: str) -> bytes:
     headers = [("Host", host), ("User-Agent", "discoverd"), ("Connection", "close")]
-    request = http.send(h11.Request(method="GET", target=path, headers=headers)) or b""
-    await stream.send_all(request + (http.send(h11.EndOfMessage()) or b""))
+    head = http.send(h11.Request(method="GET", target=path, headers=headers)) or b""
+    return head + (http.send(h11.EndOfMessage()) or b"")
+
+
+async def _exchange(stream: trio.abc.Stream, http: h11.Connection, request: bytes, *, wanted: int) -> tuple[int, bytes]:
+    """Send a request; return the status and up to `wanted` bytes of the body that come back."""
+    await stream.send_all(request)
     status, body = 0, b""
     while True:
         match http.next_event():

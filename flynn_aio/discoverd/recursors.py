@@ -7,6 +7,7 @@ asked last for a while, so that a dead first resolver costs one wait and not one
 Source: `discovery.md` §5; RFC 5452 (what makes a reply hard to forge).
 """
 
+import ipaddress
 import logging
 import math
 import re
@@ -73,9 +74,17 @@ def parse_resolv_conf(text: str) -> list[Recursor]:
     found = []
     for line in text.splitlines():
         match line.split():
-            case ["nameserver", address, *_]:
-                found.append(Recursor(address.partition("%")[0]))
+            case ["nameserver", address, *_] if _is_address(host := address.partition("%")[0]):
+                found.append(Recursor(host))
     return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def order(recursors: Iterable[Recursor], silent_since: dict[Recursor, float], *, now: float) -> list[Recursor]:
@@ -181,7 +190,15 @@ async def receive_exactly(stream: trio.abc.ReceiveStream, size: int) -> bytes | 
 
 
 async def _resolve(recursor: Recursor, kind: int) -> tuple[int, tuple[str, int]]:
-    found = await trio.socket.getaddrinfo(recursor.host, recursor.port, type=kind)
+    """Return the address family and the address of a recursor.
+
+    Raises:
+        OSError: its name means nothing, or cannot be a name.
+    """
+    try:
+        found = await trio.socket.getaddrinfo(recursor.host, recursor.port, type=kind)
+    except UnicodeError as exc:
+        raise OSError(f"{recursor.host!r} cannot be the name of a host") from exc
     family, _, _, _, address = found[0]
     return family, (str(address[0]), recursor.port)
 

@@ -114,10 +114,22 @@ async def test_what_is_not_http_is_said_to_be_so(garbage):
         assert await probe(HTTP, addr) in (f"no HTTP response from {addr}", f"connection reset by peer from {addr}")
 
 
-@pytest.mark.parametrize("path", ["/a b", "/a\nX: y", "/\x00"])
+@pytest.mark.parametrize("path", ["/a b", "/a\nX: y", "/\x00", "/größe"])
 async def test_a_malformed_path_is_an_answer_and_no_crash(path):
     async with serving(answering(response())) as addr:
         assert "cannot be put into a request" in await probe(HealthCheck(type="http", path=path), addr)
+
+
+@pytest.mark.parametrize("host", ["größe.example", "\r\n"])
+async def test_a_malformed_host_is_an_answer_and_no_crash(host):
+    async with serving(answering(response())) as addr:
+        assert "cannot be put into a request" in await probe(HealthCheck(type="http", host=host), addr)
+
+
+@pytest.mark.parametrize("host", [".example", "größe..example", "x" * 300, "a\x00b"])
+async def test_a_host_no_handshake_can_name_is_an_answer_and_no_crash(host):
+    async with serving(answering(response())) as addr:
+        assert "cannot be put into a request" in await probe(HealthCheck(type="https", host=host), addr)
 
 
 async def test_an_unknown_type_is_an_answer_and_no_crash():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from flynn_aio.discoverd.health import INTERVAL_S, START_INTERVAL_S, Health, Verdict
+from flynn_aio.discoverd.health import INTERVAL_S, SHORTEST_INTERVAL_S, START_INTERVAL_S, Health, Verdict
 from flynn_aio.model import HealthCheck
 
 UP, DOWN, KILL = Verdict.UP, Verdict.DOWN, Verdict.KILL
@@ -92,3 +92,10 @@ def test_the_report_counts_probes_since_the_last_good_one():
     assert health.report(now=18.0) == "no answer, 2 probes in 4.0 s"
     health.probed("", now=20.0)
     assert health.report(now=20.0) == "answers again, 3 probes in 6.0 s"
+
+
+@pytest.mark.parametrize("interval", [-SECOND_NS, 1])
+def test_probes_never_come_without_a_pause(interval):
+    health = Health(HealthCheck(interval=interval), now=0.0)
+    health.probed("", now=0.0)
+    assert health.interval_s == SHORTEST_INTERVAL_S

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flynn_aio.discoverd.dns_wire import Message, Question, Type, encode, to_name
 from flynn_aio.discoverd.recursors import BENCH_S, Recursor, Recursors, order, parse_recursor, parse_resolv_conf
 
 A, B, C = Recursor("10.0.0.1"), Recursor("10.0.0.2"), Recursor("10.0.0.3")
@@ -34,6 +35,7 @@ def test_what_makes_no_sense_is_refused(text):
 def test_resolv_conf_is_read_leniently():
     text = "# nameserver 1.1.1.1\nsearch lan\nnameserver 10.0.0.1\nnameserver\tfe80::1%eth0 extra\nnameserver\nname x\n"
     assert parse_resolv_conf(text) == [A, Recursor("fe80::1")]
+    assert parse_resolv_conf("nameserver \ufffd\nnameserver dns..lan\nnameserver 10.0.0.1\n") == [A]
     assert parse_resolv_conf("") == []
 
 
@@ -42,6 +44,13 @@ def test_the_silent_are_asked_last_for_a_while():
     assert order([A, B, C], {A: 90.0}, now=100.0) == [B, C, A]
     assert order([A, B, C], {A: 90.0, B: 95.0}, now=100.0) == [C, A, B]
     assert order([A, B, C], {A: 90.0}, now=90.0 + BENCH_S) == [A, B, C]
+
+
+async def test_a_configured_name_that_no_host_can_have_is_a_silent_recursor():
+    query = encode(Message(id=7, questions=(Question(to_name("example.com"), Type.A),)))
+    recursors = Recursors(("dns..lan", "\ufffd"), own_address="100.100.0.1", timeout_s=1)
+    assert await recursors.ask(query, tcp=False) is None
+    assert await recursors.ask(query, tcp=True) is None
 
 
 async def test_our_own_address_is_never_asked(tmp_path):
