@@ -89,6 +89,40 @@ async def test_deleting_an_app_takes_its_routes_releases_and_formations(store):
     assert (await history(store))[-1][0] == "app_deletion"
 
 
+async def test_a_release_another_app_runs_outlives_its_own_app(store):
+    owner, borrower, pointer = [await make_app(store, name) for name in ("owner", "borrower", "pointer")]
+    release = await make_release(store, owner)
+    await store.transact(lambda tx: changes.create_scale_request(tx, borrower.id, release.id, {"web": 1}, None))
+    await store.transact(lambda tx: changes.set_app_release(tx, pointer.id, release.id))
+    deletion = await store.transact(lambda tx: changes.delete_app(tx, owner.id))
+    assert deletion.deleted_releases == []
+    [formation] = (await store.read(queries.desired)).formations
+    assert (formation.app.name, formation.release.id) == ("borrower", release.id)
+    await store.transact(lambda tx: changes.delete_app(tx, borrower.id))
+    assert (await store.read(lambda db: queries.current_release(db, pointer.id))).id == release.id
+    deletion = await store.transact(lambda tx: changes.delete_app(tx, pointer.id))
+    assert [one["id"] for one in deletion.deleted_releases] == [release.id]
+    assert await store.read(queries.releases) == []
+
+
+async def test_a_release_that_is_current_elsewhere_is_not_deleted(store):
+    owner, pointer = [await make_app(store, name) for name in ("owner", "pointer")]
+    release = await make_release(store, owner)
+    await store.transact(lambda tx: changes.set_app_release(tx, pointer.id, release.id))
+    await store.transact(lambda tx: changes.delete_release(tx, owner.id, release.id))
+    assert (await store.read(lambda db: queries.current_release(db, pointer.id))).id == release.id
+    assert (await history(store, "release_deletion"))[-1][1]["release_deletion"]["remaining_apps"] == [pointer.id]
+
+
+async def test_a_release_a_deployment_may_go_back_to_is_not_deleted(store):
+    app, old, _, deployment = await deploying(store)
+    await store.transact(lambda tx: changes.set_app_release(tx, app.id, deployment.new_release))
+    with pytest.raises(ValidationError, match=f"cannot delete release {old.id} while .*{deployment.id}"):
+        await store.transact(lambda tx: changes.delete_release(tx, app.id, old.id))
+    await store.transact(lambda tx: changes.finish_deployment(tx, deployment.id))
+    await store.transact(lambda tx: changes.delete_release(tx, app.id, old.id))
+
+
 async def test_the_life_of_an_app_is_told_in_order(store):
     app = await make_app(store)
     first = await make_release(store, app)

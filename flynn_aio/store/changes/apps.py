@@ -26,6 +26,7 @@ from .. import queries, rows
 from ..transaction import Transaction
 from .deployments import abandon_deployment
 from .formations import drop_formation
+from .releases import drop_orphaned_releases
 from .routes import create_route, drop_route
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,8 @@ def update_app(
 def delete_app(tx: Transaction, app_id: AppID) -> AppDeletion:
     """Delete an app and all that is only its own; the scheduler then stops its jobs.
 
-    The name can be used again at once. Jobs and events stay for the record.
+    The name can be used again at once. Jobs and events stay for the record, and a release that
+    another app uses stays until that one is deleted as well.
     """
     app = queries.app(tx.db, app_id)
     abandon_deployment(tx, app_id, f"app {app.name} was deleted")
@@ -135,10 +137,9 @@ def delete_app(tx: Transaction, app_id: AppID) -> AppDeletion:
         drop_route(tx, app_id, route)
     for formation in queries.formations(tx.db, app_id):
         drop_formation(tx, app_id, formation.release)
-    releases = queries.app_releases(tx.db, app_id)
-    tx.execute("UPDATE releases SET deleted_at = ? WHERE app = ? AND deleted_at IS NULL", (str(tx.now), app_id))
     gone = replace(app, release=None, updated_at=tx.now)
     tx.execute("UPDATE apps SET deleted_at = ?, doc = ? WHERE id = ?", (str(tx.now), rows.doc(gone), app_id))
+    releases = drop_orphaned_releases(tx)
     deletion = AppDeletion(
         app=app_id,
         deleted_routes=[plain(route) for route in routes],

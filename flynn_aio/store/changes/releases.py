@@ -81,27 +81,57 @@ def set_app_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Re
 
 
 def delete_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> None:
-    """Delete a release of an app, or, while other apps run it, only the app's formation of it.
+    """Delete a release of an app, or, while other apps use it, only the app's formation of it.
 
     The `release_deletion` event says which. The files behind its artifacts are swept later, by
     whoever keeps them.
 
     Raises:
-        ValidationError: it is the app's current release.
+        ValidationError: it is the app's current release, or the one a deployment may go back to.
     """
     app, release = queries.app(tx.db, app_id), queries.release(tx.db, release_id)
     if release.app_id != app_id and queries.find_formation(tx.db, app_id, release_id) is None:
         raise NotFound(f"app {app.name!r} has no release {release_id!r}")
     if app.release == release_id:
         raise ValidationError("cannot delete current app release")
+    unfinished = queries.unfinished_deployment(tx.db, app_id)
+    if unfinished and queries.deployment(tx.db, unfinished).old_release == release_id:
+        raise ValidationError(
+            f"cannot delete release {release_id} while deployment {unfinished} may go back to it; wait for its end"
+        )
     drop_formation(tx, app_id, release_id)
-    others = [other for (other,) in tx.execute("SELECT app FROM formations WHERE release = ?", (release_id,))]
+    others = [other for (other,) in tx.execute(f"{_users('?1')} ORDER BY app", (release_id,))]
     files: list[str] = []
     if not others:
-        tx.execute("UPDATE releases SET deleted_at = ? WHERE id = ?", (str(tx.now), release_id))
+        _drop(tx, release)
         files = [artifact.uri for artifact in queries.artifacts(tx.db, release.artifacts) if _was_last(tx, artifact)]
     deletion = {"app": app_id, "release": release_id, "remaining_apps": others or None, "deleted_files": files or None}
     tx.emit("release_deletion", release_id, {"release_deletion": plain(deletion), "error": ""}, app=app_id)
+
+
+def drop_orphaned_releases(tx: Transaction) -> list[Release]:
+    """Delete every release whose app is deleted and which no app uses; return them, newest first."""
+    found = tx.execute(
+        f"""SELECT releases.doc FROM releases JOIN apps AS owner ON owner.id = releases.app
+            WHERE releases.deleted_at IS NULL AND owner.deleted_at IS NOT NULL
+              AND NOT EXISTS ({_users("releases.id")})
+            ORDER BY releases.seq DESC"""
+    )
+    orphaned = [rows.release(text) for (text,) in found]
+    for release in orphaned:
+        _drop(tx, release)
+    return orphaned
+
+
+def _users(release: str) -> str:
+    """Return the query for the apps that need a release: they have a formation of it, or it is their current one."""
+    return f"""SELECT formations.app AS app FROM formations WHERE formations.release = {release}
+               UNION SELECT apps.id FROM apps
+                     WHERE apps.deleted_at IS NULL AND json_extract(apps.doc, '$.release') = {release}"""
+
+
+def _drop(tx: Transaction, release: Release) -> None:
+    tx.execute("UPDATE releases SET deleted_at = ? WHERE id = ?", (str(tx.now), release.id))
 
 
 def _was_last(tx: Transaction, artifact: Artifact) -> bool:
