@@ -123,7 +123,7 @@ class _OutputReader:
         """
         await trio.lowlevel.checkpoint()
         same_service = self._service.is_alive and self._service.generation.value == self._generation
-        if not same_service and not self._container.ended.is_set():
+        if not same_service:  # also if the job ended: perhaps only because its stdin did
             raise EngineError(
                 f"lost the streams of job {self._container.status.id}: Podman's service was restarted; run it again"
             )

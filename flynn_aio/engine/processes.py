@@ -14,8 +14,12 @@ from pathlib import Path
 import trio
 
 PROC = Path("/proc")
+BOOT_ID = PROC / "sys/kernel/random/boot_id"
 CGROUP_V1_MEMORY = Path("/sys/fs/cgroup/memory")
 CGROUP_V2 = Path("/sys/fs/cgroup")
+
+PF_EXITING = 0x4
+"""In the flags of `/proc/PID/stat`. Source: Linux, `include/linux/sched.h`."""
 
 ENDS_NOTHING_BY_DEFAULT = frozenset(
     {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
@@ -53,6 +57,12 @@ class WatchedProcess:
         poll.register(self._fd, select.POLLIN)
         return bool(poll.poll(0))
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has ended, or can no longer be stopped from it: its sockets may be closed already."""
+        fields = _read(PROC / str(self.pid) / "stat").rpartition(")")[2].split()
+        return self.has_ended or not fields or bool(int(fields[6]) & PF_EXITING)
+
     async def wait_ended(self) -> None:
         """Wait until it has ended. Only one task may wait at a time."""
         if self._fd is None:
@@ -79,6 +89,18 @@ class WatchedProcess:
 
 def _bears(pid: int, mark: str) -> bool:
     return mark in _read(PROC / str(pid) / "cgroup") or mark in _read(PROC / str(pid) / "cmdline")
+
+
+def identity_of(pid: int) -> str:
+    """Return what tells a process from every other that had or will have its pid; empty when it has ended.
+
+    When it was started, in clock ticks since boot, and which boot that was. Unlike the command line, which
+    is empty for a moment while a program takes the place of another, this never changes.
+    """
+    fields = _read(PROC / str(pid) / "stat").rpartition(")")[2].split()
+    if not fields or fields[0] in {"Z", "X"}:
+        return ""
+    return f"{fields[19]} {_read(BOOT_ID).strip()}"
 
 
 def would_ignore_as_init(pid: int, number: int) -> bool:

@@ -20,7 +20,7 @@ from ..watch import Watch
 from .client import Client
 from .containers import HostLimits
 from .host import HostFacts, check_version, choose_runtime, containers_conf
-from .processes import WatchedProcess
+from .processes import WatchedProcess, identity_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class ServicePaths:
     directory: Path
     socket: Path
     pid: Path
+    """For people and tools; we go by `identity`, which says which process of that pid is meant."""
+    identity: Path
     conf: Path
     log: Path
 
@@ -63,6 +65,7 @@ def service_paths(settings: EngineSettings) -> ServicePaths:
         directory=directory,
         socket=socket,
         pid=directory / "pid",
+        identity=directory / "identity",
         conf=directory / "containers.conf",
         log=directory / "log",
     )
@@ -87,7 +90,7 @@ class PodmanService:
     @property
     def is_alive(self) -> bool:
         """Whether the process of this generation is still there; a hung one is."""
-        return not self._process.has_ended
+        return not self._process.is_ending
 
     @property
     def limits(self) -> HostLimits:
@@ -181,6 +184,7 @@ class PodmanService:
                 break
         _reap(self._process.pid)
         self._process.close()
+        self.paths.identity.unlink(missing_ok=True)
         self.paths.pid.unlink(missing_ok=True)
         self.paths.socket.unlink(missing_ok=True)
 
@@ -236,8 +240,11 @@ class PodmanService:
 
 def find_service(paths: ServicePaths) -> WatchedProcess:
     """Return the service that runs at these paths, or one that has ended."""
-    text = _read(paths.pid).strip()
-    return WatchedProcess(int(text) if text.isdecimal() else 0, str(paths.socket))
+    pid, _, identity = _read(paths.identity).strip().partition(" ")
+    process = WatchedProcess(int(pid) if pid.isdecimal() else 0, "")
+    if not identity or identity_of(process.pid) != identity:
+        process.close()
+    return process
 
 
 def _prepare(paths: ServicePaths, conf: str) -> None:
@@ -245,7 +252,8 @@ def _prepare(paths: ServicePaths, conf: str) -> None:
     paths.socket.unlink(missing_ok=True)
     if _read(paths.conf) != conf:  # on a full disk the one that is there still serves
         paths.conf.write_text(conf)
-    paths.pid.write_text("0\n")  # room for the real one, before there is a process nobody would find
+    for path in (paths.pid, paths.identity):
+        path.write_text("0\n")  # room for the real one, before there is a process nobody would find
 
 
 def _spawn(podman: str, paths: ServicePaths) -> WatchedProcess:
@@ -269,8 +277,9 @@ def _spawn(podman: str, paths: ServicePaths) -> WatchedProcess:
         setsigmask=[],
         setsigdef=[number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)],
     )
-    with paths.pid.open("r+") as file:  # in place: the room for it is there
-        file.write(f"{pid}\n")
+    for path, text in ((paths.identity, f"{pid} {identity_of(pid)}\n"), (paths.pid, f"{pid}\n")):
+        with path.open("r+") as file:  # in place: the room for it is there
+            file.write(text)
     return WatchedProcess(pid, "")  # a child of ours: its pid cannot be another's
 
 

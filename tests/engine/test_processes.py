@@ -7,7 +7,7 @@ import sys
 import pytest
 import trio
 
-from flynn_aio.engine.processes import WatchedProcess, _memory_events, would_ignore_as_init
+from flynn_aio.engine.processes import WatchedProcess, _memory_events, identity_of, would_ignore_as_init
 
 SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(100)"]
 CATCH = [
@@ -56,6 +56,17 @@ async def test_a_stranger_with_the_same_pid_counts_as_ended(sleeper):
     assert watched.has_ended
     await watched.wait_ended()
     assert not watched.send_signal(signal.SIGKILL)
+
+
+async def test_an_identity_stays_through_an_exec_and_ends_with_the_process(nursery):
+    process = await start(nursery, ["sh", "-c", "echo; read x; exec sleep 100"])
+    first, other = identity_of(process.pid), identity_of(os.getpid())
+    assert first
+    assert first != other
+    assert identity_of(process.pid) == first
+    process.kill()
+    await process.wait()
+    assert identity_of(process.pid) == ""
 
 
 async def test_no_pid_is_no_process():
