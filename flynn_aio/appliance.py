@@ -86,10 +86,16 @@ async def run(
             ) as front,
         ):
             await logs.keep_only({app.id for app in await store.read(queries.apps)})
-            await _make_stack(receive.stack, say)
-            gc.freeze()  # what is loaded now stays: full collections need not look at it again
-            await ready(Ready(http_port=front.http_port, https_port=front.https_port))
-            await stop.wait()
+
+            async def finish() -> None:
+                await _make_stack(receive.stack, say)
+                gc.freeze()  # what is loaded now stays: full collections need not look at it again
+                await ready(Ready(http_port=front.http_port, https_port=front.https_port))
+
+            async with trio.open_nursery() as start:
+                start.start_soon(finish)
+                await stop.wait()
+                start.cancel_scope.cancel("told to stop")
 
 
 async def _make_stack(stack: Stack, say: Say) -> None:

@@ -18,6 +18,7 @@ from flynn_aio import appliance
 from flynn_aio.bootstrap import cluster_key, prepare_files
 from flynn_aio.config import load
 from flynn_aio.engine import exits, open_fake_engine
+from flynn_aio.receive import Stack
 from flynn_aio.settings import Settings
 
 from ..receive.conftest import FakeBuilder
@@ -138,6 +139,31 @@ async def engine(settings):
     settings.engine.log_dir.mkdir(parents=True)
     async with open_fake_engine(subnet=SUBNET, log_dir=settings.engine.log_dir) as fake:
         yield fake.script(FakeBuilder(), type="slugbuilder").script(web, type="web")
+
+
+async def test_a_stop_is_heard_while_the_stack_is_being_made(settings, engine, monkeypatch):
+    """It takes minutes on a first start; whoever says Ctrl-C then does not wait for it."""
+    making, stop = trio.Event(), trio.Event()
+
+    async def ensure(*_):
+        making.set()
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Stack, "ensure", ensure)
+
+    @asynccontextmanager
+    async def open_engine(_):
+        yield engine
+
+    async def never(_):
+        raise AssertionError("it was not ready")
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            run = partial(appliance.run, settings, stop, say=never, ready=never, open_engine=open_engine)
+            nursery.start_soon(run)
+            await making.wait()
+            stop.set()
 
 
 async def pushed(world: World, tmp_path: Path, **files: str):
