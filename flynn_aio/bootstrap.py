@@ -8,10 +8,12 @@ import errno
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from .certificates import ensure_certificates, write_private
 from .errors import FlynnError, NotFound
@@ -23,6 +25,8 @@ DIRECTORIES = ("keys", "run", "logs", "slugs", "volumes", "repos", "caches", "bu
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 MAY_BE_THERE = frozenset({"lock", "appliance.log", "flynn.db", "keys"})
 """Any of these in a directory tells that it is ours, or a copy of ours."""
+CLAIM_S = 0.5
+"""How long the lock is tried for. Who only looks has it for microseconds; another appliance keeps it."""
 DOMAIN_VALUE = "default_domain"
 CLUSTER_KEY = "cluster"
 SYSTEM_APPS = {"controller": "controller", "gitreceive": "git", "router": "", "discoverd": ""}
@@ -50,16 +54,28 @@ def claimed(data_dir: Path) -> Iterator[None]:
     except OSError as exc:
         raise _unusable(data_dir, exc) from exc
     with os.fdopen(descriptor, "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise already_running(data_dir, file.read().strip()) from None
+        if not _locks(file):
+            raise already_running(data_dir, file.read().strip())
         try:
             file.write(f"{os.getpid()}\n")  # over the old one: on a full disk there is room for no other
             file.truncate()
         except OSError as exc:
             raise _unusable(data_dir, exc) from exc
         yield
+
+
+def _locks(file: TextIO) -> bool:
+    """Try to take the lock for good, again for a while: somebody who asks `running_pid` has it for an instant."""
+    deadline = time.monotonic() + CLAIM_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def already_running(data_dir: Path, pid: int | str) -> BootError:
@@ -116,7 +132,7 @@ def prepare_files(settings: Settings) -> None:
             (settings.data_dir / name).mkdir(exist_ok=True)
             (settings.data_dir / name).chmod(0o711 if name in {"slugs", "caches", "build", "run"} else 0o700)
         key = key_file(settings)
-        if not key.exists():
+        if not (key.exists() and cluster_key(settings)):  # an empty one would let everybody in
             write_private(key, f"{secrets.token_hex(16)}\n".encode())
 
 

@@ -1,10 +1,13 @@
 """First boot: what is made, what is kept, what is refused."""
 
 import base64
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +18,7 @@ from flynn_aio.bootstrap import (
     claimed,
     cluster_key,
     key_file,
+    lock_file,
     prepare_certificates,
     prepare_files,
     prepare_rows,
@@ -51,6 +55,22 @@ def test_a_data_directory_has_one_appliance(settings):
     assert running_pid(settings.data_dir) is None
     with claimed(settings.data_dir):
         pass
+
+
+def test_who_only_looks_keeps_nobody_from_claiming(settings):
+    with claimed(settings.data_dir):
+        pass
+    with lock_file(settings.data_dir).open() as looking, ThreadPoolExecutor() as threads:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # what `running_pid` does, held for longer
+
+        def claim():
+            with claimed(settings.data_dir):
+                return running_pid(settings.data_dir)
+
+        pid = threads.submit(claim)
+        time.sleep(0.1)
+        fcntl.flock(looking, fcntl.LOCK_UN)
+        assert pid.result() == os.getpid()
 
 
 def test_a_claim_ends_with_its_process(settings):
@@ -148,6 +168,15 @@ async def test_a_new_key_file_is_accepted_beside_the_old(store, claimed_settings
     await prepare_rows(store, claimed_settings)
     assert cluster_key(claimed_settings) != old
     assert await authenticate(store, cluster_key(claimed_settings))
+
+
+async def test_an_empty_key_file_opens_nothing(store, claimed_settings):
+    prepare_files(claimed_settings)
+    key_file(claimed_settings).write_text("\n")
+    prepare_files(claimed_settings)
+    await prepare_rows(store, claimed_settings)
+    assert cluster_key(claimed_settings)
+    assert not await authenticate(store, "")
 
 
 async def test_a_cluster_does_not_change_its_domain_unasked(store, claimed_settings, tmp_path):
