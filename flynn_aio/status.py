@@ -67,9 +67,8 @@ def look(settings: Settings) -> Report:
             data_dir=str(settings.data_dir),
             problems=["the appliance does not run; type: flynn-aio up"],
         )
-    try:
-        state: dict[str, Any] = json.loads(state_file(settings).read_text())
-    except (FileNotFoundError, ValueError):
+    state = _state(settings, pid)
+    if state is None:
         problem = f"it has not said ready yet; its log is {log_file(settings)} when it was started with --detach"
         return Report(running=True, healthy=False, pid=pid, data_dir=str(settings.data_dir), problems=[problem])
     known = {key: state[key] for key in ("version", "domain", "http_port", "https_port", "started_at")}
@@ -92,6 +91,15 @@ def look(settings: Settings) -> Report:
         problems=problems,
         **known,
     )
+
+
+def _state(settings: Settings, pid: int | None) -> dict[str, Any] | None:
+    """Return what the process of this pid wrote of itself when it was ready; one that was killed left its own."""
+    try:
+        state: dict[str, Any] = json.loads(state_file(settings).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return state if state["pid"] == pid else None
 
 
 def _apps(settings: Settings, domain: str, port: int) -> list[AppStatus]:
@@ -180,8 +188,5 @@ def credentials(settings: Settings, *, as_json: bool) -> int:
 
 def _https_port(settings: Settings) -> int:
     """Return the port it listens on, or, while it is down, the one it would."""
-    try:
-        port: int = json.loads(state_file(settings).read_text())["https_port"]
-    except (FileNotFoundError, ValueError):
-        return settings.router.https_port
-    return port
+    state = _state(settings, running_pid(settings.data_dir))
+    return settings.router.https_port if state is None else int(state["https_port"])
