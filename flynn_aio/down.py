@@ -1,9 +1,10 @@
 """`flynn-aio down`: end the appliance, then everything it made that runs."""
 
 import os
+import select
 import signal
 import sys
-import time
+from contextlib import suppress
 
 import trio
 
@@ -51,21 +52,19 @@ def _stop_process(settings: Settings) -> None:
         if running_pid(settings.data_dir) != pid:  # it ended meanwhile, and the number may be another's
             return
         print(f"stopping the appliance (pid {pid})")
-        signal.pidfd_send_signal(process, signal.SIGTERM)
-        patience = settings.router.drain_s + settings.controller.drain_s + MARGIN_S
-        if not _ends(process, patience):
-            print(f"it has not ended after {patience:.0f} s, so it is killed; nothing acknowledged is lost")
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-            _ends(process, MARGIN_S)
+        with suppress(ProcessLookupError):  # it ended by itself
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+            patience = settings.router.drain_s + settings.controller.drain_s + MARGIN_S
+            if not _ends(process, patience):
+                print(f"it has not ended after {patience:.0f} s, so it is killed; nothing acknowledged is lost")
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+                _ends(process, MARGIN_S)
     finally:
         os.close(process)
 
 
 def _ends(process: int, patience_s: float) -> bool:
     """Wait for a process to end; a pidfd becomes readable then."""
-    import select
-
     poller = select.poll()
     poller.register(process, select.POLLIN)
-    deadline = time.monotonic() + patience_s
-    return bool(poller.poll(max(0, deadline - time.monotonic()) * 1000))
+    return bool(poller.poll(patience_s * 1000))
