@@ -56,15 +56,15 @@ class Doorway:
         """What was read of a request to attach; Hypercorn believes then that the client has gone."""
         self.finished = trio.CancelScope()
         """Cancelled when Hypercorn has nothing left to do here; it would wait for its idle deadline."""
-        self._gone = False
+        self.gone = False
+        """The client has ended its side."""
 
     async def receive_some(self, max_bytes: int) -> bytes:
         while True:
             try:
                 data = await self._stream.receive_some(max_bytes)
             except trio.BrokenResourceError:
-                self._gone = True
-                self.finish_if_gone()
+                self._note_gone()
                 raise
             match self.doorstep.receive(bytes(data)):
                 case Attach(data=taken):
@@ -73,13 +73,12 @@ class Doorway:
                     return b""
                 case Pass(data=passed):
                     if not passed:
-                        self._gone = True
-                        self.finish_if_gone()
+                        self._note_gone()
                     return passed
 
-    def finish_if_gone(self) -> None:
-        """End Hypercorn's part when the client has gone and no request of it is being answered."""
-        if self._gone and self.doorstep.between_requests:
+    def _note_gone(self) -> None:
+        self.gone = True
+        if self.doorstep.between_requests:
             self.finished.cancel()
 
     async def send_all(self, data: bytes) -> None:
@@ -140,16 +139,67 @@ class Connection:
             return  # it had ended by itself
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answered = False
+        """Run the application, and see to it that what comes after its answer is taken for what it is."""
+        reading = Reading(receive, is_whole=not _has_body(scope))
 
         async def watched_send(message: Message) -> None:
-            nonlocal answered
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
+            if message["type"] == "http.response.start" and not reading.is_whole:
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            if message["type"] != "http.response.body" or message.get("more_body", False):
+                await send(message)
+            elif reading.is_whole:
                 # Before the last byte goes out: the client may answer it with its next request.
-                self._doorway.doorstep.between_requests = answered = True
-            await send(message)
+                self._doorway.doorstep.between_requests = True
+                await send(message)
+            else:
+                await reading.end_with(send(message))
 
-        await self._app(scope, receive, watched_send)
-        if not answered:  # else the next request may have begun meanwhile, and its body is no head
-            self._doorway.doorstep.between_requests = True
-        self._doorway.finish_if_gone()
+        try:
+            await self._app(scope, reading, watched_send)
+        except Exception:
+            if not reading.is_whole:  # Hypercorn, which answers now, could wait for ever as in `end_with`
+                self._doorway.finished.cancel()
+            raise
+        if self._doorway.gone:
+            self._doorway.finished.cancel()
+
+
+class Reading:
+    """How much an application has read of its request.
+
+    An answer may come before that is all: the key is wrong, the body too big. The rest is then not
+    looked for, since nobody knows how much will come: the connection ends with the answer.
+
+    Attributes:
+        is_whole: nothing of the request is left to be read.
+    """
+
+    def __init__(self, receive: Receive, *, is_whole: bool) -> None:
+        self._receive = receive
+        self.is_whole = is_whole
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self.is_whole = True
+        return message
+
+    async def end_with(self, last: Awaitable[None]) -> None:
+        """Send the last of an early answer.
+
+        Hypercorn then tells the application that all is over, behind the pieces of the body that wait
+        for it already: when these fill their queue, somebody has to take them, or it waits for ever.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._discard)
+            await last
+            nursery.cancel_scope.cancel()
+
+    async def _discard(self) -> None:
+        while True:
+            await self._receive()
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"

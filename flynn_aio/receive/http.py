@@ -204,9 +204,7 @@ class _Exchange:
             with trio.move_on_after(BODY_IDLE_S) as waiting:
                 message = await self._receive()
             if waiting.cancelled_caught:
-                self._refusal = Refusal(
-                    408, f"nothing came for {BODY_IDLE_S:.0f} seconds", ((b"connection", b"close"),)
-                )
+                self._refusal = Refusal(408, f"nothing came for {BODY_IDLE_S:.0f} seconds")
                 return False
             if message["type"] == "http.disconnect":
                 return False

@@ -149,6 +149,50 @@ async def test_a_closed_client_leaves_nothing_behind(stage, sent):
     assert stage.controller._open == set()
 
 
+def refusing(*, fails=False):
+    """Return an application that answers late, and has read nothing of its request."""
+
+    async def git(scope, receive, send):
+        await wait_all_tasks_blocked()
+        if fails:
+            raise ZeroDivisionError("boom")
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    return git
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["refusal", "bug"])
+async def test_a_body_nobody_reads_does_not_keep_its_connection(open_stage, fails):
+    """Ten pieces of it fill the application's queue; only the application could make room for the news that it ends."""
+    async with open_stage(git=refusing(fails=fails)) as stage, trio.open_nursery() as nursery:
+        async with await stage.controller.dial("git")() as stream:
+
+            async def push():
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await stream.send_all(
+                        b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + bytes(9_000_000)
+                    )
+
+            nursery.start_soon(push)
+            with trio.fail_after(5):
+                answer = await until_closed(stream)
+        assert answer.startswith(b"" if fails else b"HTTP/1.1 401 ")
+        await wait_all_tasks_blocked()
+        assert stage.controller._open == set()
+
+
+@pytest.mark.parametrize("body", [b"", b"a", b"abc"], ids=["none of it", "a part", "all of it"])
+async def test_after_an_early_answer_the_connection_is_not_used_again(stage, body):
+    """Else what is left of the body would meet the next request on the router's kept connection."""
+    async with await stage.dial() as stream:
+        await stream.send_all(b"POST /apps HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n" + body)
+        with trio.fail_after(5):
+            answer = await until_closed(stream)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nconnection: close\r\n" in answer
+
+
 async def test_draining_lets_a_request_finish_and_closes_the_idle(autojump_clock, open_stage, settings):
     entered, finish = trio.Event(), trio.Event()
 
