@@ -8,20 +8,31 @@ from .nouns import OLD, since
 WEB = "host0-00000001-0000-4000-8000-000000000000"
 PENDING = "00000003-0000-4000-8000-000000000000"
 ONE_OFF = "host0-00000004-0000-4000-8000-000000000000"
-JOBS = [
-    {"uuid": PENDING, "release": OLD, "type": "worker", "state": "pending", "created_at": since(minutes=2)},
-    {
-        "id": WEB,
-        "uuid": WEB.removeprefix("host0-"),
-        "release": OLD,
-        "type": "web",
-        "state": "up",
-        "args": ["/runner/init", "start", "web"],
-        "created_at": since(minutes=25),
-    },
-    {"id": "host0-5", "uuid": "5", "release": OLD, "type": "web", "state": "starting", "created_at": since(minutes=30)},
-    {"id": ONE_OFF, "uuid": "4", "release": OLD, "state": "down", "args": ["bash"], "created_at": since(days=20)},
-]
+
+
+def jobs():
+    """Return them as of now: what `ps` prints is counted from the present."""
+    return [
+        {"uuid": PENDING, "release": OLD, "type": "worker", "state": "pending", "created_at": since(minutes=2)},
+        {
+            "id": WEB,
+            "uuid": WEB.removeprefix("host0-"),
+            "release": OLD,
+            "type": "web",
+            "state": "up",
+            "args": ["/runner/init", "start", "web"],
+            "created_at": since(minutes=25),
+        },
+        {
+            "id": "host0-5",
+            "uuid": "5",
+            "release": OLD,
+            "type": "web",
+            "state": "starting",
+            "created_at": since(minutes=30),
+        },
+        {"id": ONE_OFF, "uuid": "4", "release": OLD, "state": "down", "args": ["bash"], "created_at": since(days=20)},
+    ]
 
 
 def rows(*cells):
@@ -36,7 +47,7 @@ HEADER = ("ID", "TYPE", "STATE", "CREATED", "RELEASE", "COMMAND")
 
 @pytest.mark.parametrize("flags", [[], ["-c"], ["--command"]])
 def test_ps_shows_what_runs_and_waits_oldest_first(person, controller, flags):
-    controller.on("GET /apps/shop/jobs", JOBS)
+    controller.on("GET /apps/shop/jobs", jobs())
     done = person.flynn("ps", *flags)
     assert (done.code, done.err) == (0, "")
     assert done.out == rows(
@@ -57,12 +68,12 @@ def test_ps_shows_what_runs_and_waits_oldest_first(person, controller, flags):
     ],
 )
 def test_ps_quiet_prints_ids(person, controller, flags, ids):
-    controller.on("GET /apps/shop/jobs", JOBS)
+    controller.on("GET /apps/shop/jobs", jobs())
     assert person.flynn("ps", *flags).out.split() == ids
 
 
 def test_ps_calls_a_job_without_type_run(person, controller):
-    controller.on("GET /apps/shop/jobs", JOBS)
+    controller.on("GET /apps/shop/jobs", jobs())
     (line,) = [line for line in person.flynn("ps", "-a").out.splitlines() if line.startswith(ONE_OFF)]
     assert line.split("  ", 1)[1].split()[:2] == ["run", "down"]
     assert line.endswith(f"2 weeks ago     {OLD}  bash")

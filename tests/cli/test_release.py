@@ -166,14 +166,15 @@ def test_release_add_is_deprecated_but_works(person, released):
     assert person.flynn("release", "add", "-t", "tar", "x").err == "Release type tar not supported.\n"
 
 
-DEPLOYMENTS = [
-    {"id": "d2", "status": "running", "created_at": since(minutes=4)},
-    {"id": "d1", "status": "complete", "created_at": since(hours=3), "finished_at": since(hours=2)},
-]
+def deployments():
+    return [
+        {"id": "d2", "status": "running", "created_at": since(minutes=4)},
+        {"id": "d1", "status": "complete", "created_at": since(hours=3), "finished_at": since(hours=2)},
+    ]
 
 
 def test_deployments(person, released):
-    released.on("GET /apps/shop/deployments", DEPLOYMENTS)
+    released.on("GET /apps/shop/deployments", deployments())
     assert person.flynn("deployment").out == (
         "ID  STATUS    CREATED        FINISHED\n"
         "d2  running   4 minutes ago  \n"
