@@ -131,6 +131,10 @@ class Executor:
                 except (EngineError, Unavailable) as exc:
                     self.troubled[action.job] = exc.message
                     _warn("starting a job failed, trying again", action, exc, attempt)
+                except Exception as exc:  # the boundary of an action: what breaks one job must not end all of us
+                    logger.exception("a bug kept a job from starting", extra=_fields(action))
+                    self.failed[action.job] = f"cannot start job {action.job}: {exc!r}; this is a bug of flynn-aio"
+                    return
                 with trio.move_on_after(_pause_s(attempt)):
                     await self._unwanted[action.job].wait()
 

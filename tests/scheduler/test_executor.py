@@ -6,7 +6,7 @@ import trio
 
 from flynn_aio.engine import Behaviour, JobSpec, fails_to_start
 from flynn_aio.errors import EngineError
-from flynn_aio.model import JobState
+from flynn_aio.model import JobState, ProcessType
 from flynn_aio.scheduler import executor
 
 DOWN = JobState.DOWN
@@ -117,3 +117,16 @@ async def test_no_more_jobs_are_claimed_than_can_be_started_at_once(autojump_clo
         await world.scale(app, release, printer=2)
         await world.wait_up(app, 2)
     assert len(world.engine.started) == 2  # the others were never begun
+
+
+async def test_a_release_that_breaks_our_own_code_fails_its_own_jobs_only(autojump_clock, world):
+    broken = {"printer": ProcessType(args=["print"], mounts=[{"target": "/srv"}])}  # no location
+    app, release = await world.app(broken, name="broken")
+    well, its_release = await world.app(name="well")
+    async with world.scheduler():
+        await world.scale(app, release, printer=1)
+        await world.wait(lambda: world.has(app, JobState.DOWN))
+        await world.scale(well, its_release, printer=1)
+        await world.wait_up(well, 1)
+    [job, *_] = await world.jobs(app, JobState.DOWN)
+    assert "KeyError" in job.host_error
