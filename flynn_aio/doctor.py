@@ -18,6 +18,9 @@ PROGRAMS = {
     "git": "pushes need it: apt-get install git",
     "mmdebstrap": "without a registry the stack's base is made with it: apt-get install mmdebstrap",
 }
+REGISTRY_ADDRESSES = {"docker.io": "registry-1.docker.io"}
+"""Where a registry's API is, when not at the name that stands before its images."""
+REGISTRY_TIMEOUT_S = 3.0
 MARKS = {True: "ok  ", False: "FAIL", None: "note"}
 
 
@@ -46,6 +49,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     for name, port in (("http", settings.router.http_port), ("https", settings.router.https_port)):
         yield _port(f"{name} port", settings.router.listen, port, running)
     yield _name(settings.domain)
+    yield _registry(settings.build.stack_image)
 
 
 def _port(name: str, address: str, port: int, running: int | None) -> Finding:
@@ -77,3 +81,15 @@ def _name(domain: str) -> Finding:
         advice = f"make *.{domain} and {domain} point at this machine"
         return Finding("domain", False, f"controller.{domain} does not resolve", advice)
     return Finding("domain", True, f"controller.{domain} is {', '.join(found)}")
+
+
+def _registry(image: str) -> Finding:
+    """Tell whether the stack's base can be pulled. Without a registry it is made from a Debian mirror, no worse."""
+    host = image.partition("/")[0]
+    address = REGISTRY_ADDRESSES.get(host, host)
+    name, _, port = address.partition(":")
+    try:
+        socket.create_connection((name, int(port or 443)), REGISTRY_TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return Finding("registry", None, f"{host} does not answer; the stack's base is made from a Debian mirror")
+    return Finding("registry", True, f"{host} answers; the stack's base is {image}")

@@ -52,19 +52,17 @@ def register_cluster(user: User, entry: ClusterEntry) -> str | None:
     Returns what went wrong, in a sentence, or ``None``. It is no reason not to start.
     """
     environment = {"HOME": str(user.home), "USER": user.name, "PATH": os.environ.get("PATH", os.defpath)}
-    is_root = os.getuid() == 0
+    # The child gives up root by itself, once it is loaded: our own files may lie where only root may look.
+    become = [str(user.uid), str(user.gid)] if os.getuid() == 0 else []
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "flynn_aio.cli.register"],
+            [sys.executable, "-m", "flynn_aio.cli.register", *become],
             input=encode(entry),
             env=environment,
             cwd="/",
             capture_output=True,
             timeout=CHILD_TIMEOUT_S,
             check=False,
-            user=user.uid if is_root else None,
-            group=user.gid if is_root else None,
-            extra_groups=[] if is_root else None,
         )
     except (OSError, subprocess.SubprocessError) as exc:
         return f"could not write {user.home}/.flynnrc: {exc}"

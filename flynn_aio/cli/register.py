@@ -1,6 +1,6 @@
-"""Add the appliance's own cluster to this person's files; run by `flynn-aio up` as that person.
+"""Add the appliance's own cluster to a person's files; run by `flynn-aio up`, and then as that person.
 
-JSON comes in on stdin, so that no key is ever seen in a process list:
+`python -m flynn_aio.cli.register [UID GID]`: with ids, root is given up for them before anything is read. JSON comes in on stdin, so that no key is ever seen in a process list:
 `{"domain": "flynn.localhost:8443", "key": "…", "pin": "…", "ca_cert": "-----BEGIN…"}`.
 """
 
@@ -8,12 +8,15 @@ import json
 import os
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from . import git, rc
 from .failure import Failure
 
 DEFAULT_NAME = "default"
+IMPORTED_LATE = ("shlex", "tomllib")
+"""What `rc` and `git` import only when they need it; after root is given up that may be out of reach."""
 
 
 def register(domain: str, key: str, pin: str, ca_cert: str) -> None:
@@ -45,7 +48,18 @@ def register(domain: str, key: str, pin: str, ca_cert: str) -> None:
     git.configure(cluster.git_url, ca_file, flynn)
 
 
+def become(uid: int, gid: int) -> None:
+    """Give up root for good; groups first, since the right to do so goes with the uid."""
+    for name in IMPORTED_LATE:
+        import_module(name)
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+
+
 def main() -> int:
+    if len(sys.argv) == 3:
+        become(int(sys.argv[1]), int(sys.argv[2]))
     try:
         register(**json.load(sys.stdin))
     except (Failure, OSError) as exc:
