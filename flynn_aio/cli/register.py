@@ -1,6 +1,7 @@
 """Add the appliance's own cluster to a person's files; run by `flynn-aio up`, and then as that person.
 
-`python -m flynn_aio.cli.register [UID GID]`: with ids, root is given up for them before anything is read. JSON comes in on stdin, so that no key is ever seen in a process list:
+`python -m flynn_aio.cli.register [UID GID]`: with ids, root is given up for them before anything is read. JSON comes in
+on stdin, so that no key is ever seen in a process list:
 `{"domain": "flynn.localhost:8443", "key": "…", "pin": "…", "ca_cert": "-----BEGIN…"}`.
 """
 
