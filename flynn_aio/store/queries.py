@@ -144,19 +144,44 @@ def formations(db: Database, app_id: AppID) -> list[Formation]:
 
 
 def expanded_formation(db: Database, found: Formation) -> ExpandedFormation:
-    """Return a formation with all it refers to."""
-    used = release(db, found.release)
-    sql = "SELECT doc FROM scale_requests WHERE app = ? AND release = ? AND state = 'pending' ORDER BY seq DESC"
-    pending = _all(db, sql, (found.app, found.release))
-    return ExpandedFormation(
-        app=app(db, found.app),
-        release=used,
-        artifacts=artifacts(db, used.artifacts),
-        processes=found.processes,
-        tags=found.tags,
-        updated_at=found.updated_at,
-        pending_scale_request=rows.scale_request(pending[0][0]) if pending else None,
-    )
+    """Return a stored formation with all it refers to."""
+    [expanded] = _expanded(db, "f.app = ? AND f.release = ?", (found.app, found.release))
+    return expanded
+
+
+def _expanded(db: Database, which: str, values: Sequence[object] = ()) -> list[ExpandedFormation]:
+    """Return formations with all they refer to, oldest first: two statements, however many they are.
+
+    Args:
+        which: the condition on the formations `f`.
+    """
+    sql = f"""SELECT f.doc, apps.doc, releases.doc,
+                     (SELECT s.doc FROM scale_requests AS s
+                      WHERE s.app = f.app AND s.release = f.release AND s.state = 'pending' ORDER BY s.seq DESC LIMIT 1)
+              FROM formations AS f JOIN apps ON apps.id = f.app JOIN releases ON releases.id = f.release
+              WHERE {which} ORDER BY f.seq"""
+    found = [
+        (rows.formation(text), rows.app(app_text), rows.release(release_text), pending)
+        for text, app_text, release_text, pending in _all(db, sql, values)
+    ]
+    parts = _artifacts_by_id(db, {artifact_id for _, _, used, _ in found for artifact_id in used.artifacts})
+    return [
+        ExpandedFormation(
+            app=of_app,
+            release=used,
+            artifacts=[parts[artifact_id] for artifact_id in used.artifacts],
+            processes=wanted.processes,
+            tags=wanted.tags,
+            updated_at=wanted.updated_at,
+            pending_scale_request=rows.scale_request(pending) if pending else None,
+        )
+        for wanted, of_app, used, pending in found
+    ]
+
+
+def _artifacts_by_id(db: Database, ids: Iterable[ArtifactID]) -> dict[ArtifactID, Artifact]:
+    sql = "SELECT id, doc FROM artifacts WHERE id IN (SELECT value FROM json_each(?))"
+    return {ArtifactID(found): rows.artifact(text) for found, text in _all(db, sql, (rows.doc(list(ids)),))}
 
 
 def pending_scale_requests(db: Database, app_id: AppID, release_id: ReleaseID) -> list[ScaleRequest]:
@@ -256,16 +281,14 @@ def desired(db: Database) -> Desired:
         in_progress.append(
             DeploymentInProgress(deployment=deployed, step=step, step_started_at=Time.parse(started), failures=failures)
         )
-    sql = """SELECT f.doc FROM formations AS f JOIN apps ON apps.id = f.app
-             WHERE apps.deleted_at IS NULL AND (
-                 f.total > 0
-                 OR EXISTS (SELECT 1 FROM scale_requests AS s
-                            WHERE s.app = f.app AND s.release = f.release AND s.state = 'pending')
-                 OR EXISTS (SELECT 1 FROM jobs AS j
-                            WHERE j.app = f.app AND j.release = f.release AND j.formation AND j.state != 'down')
-             ) ORDER BY f.seq"""
+    wanted = """apps.deleted_at IS NULL AND (
+                    f.total > 0
+                    OR EXISTS (SELECT 1 FROM scale_requests AS s
+                               WHERE s.app = f.app AND s.release = f.release AND s.state = 'pending')
+                    OR EXISTS (SELECT 1 FROM jobs AS j
+                               WHERE j.app = f.app AND j.release = f.release AND j.formation AND j.state != 'down'))"""
     return Desired(
-        formations=tuple(expanded_formation(db, rows.formation(text)) for (text,) in _all(db, sql)),
+        formations=tuple(_expanded(db, wanted)),
         jobs=tuple(placed_jobs(db)),
         deployments=tuple(in_progress),
     )

@@ -1,4 +1,8 @@
-"""Rows <-> nouns. A row's `doc` is the noun's JSON; releases and artifacts never change, so they are kept decoded."""
+"""Rows <-> nouns. A row's `doc` is the noun's JSON.
+
+What the scheduler reads over and over is kept decoded, by its text: nouns are values, and nobody edits the mappings
+inside one.
+"""
 
 from functools import lru_cache
 from typing import Any
@@ -32,6 +36,7 @@ def doc(noun: object) -> str:
     return encode(noun).decode()
 
 
+@lru_cache(maxsize=1024)
 def app(text: str) -> App:
     return decode(text, App)
 
@@ -48,6 +53,7 @@ def release(text: str) -> Release:
     return replace(stored, artifact=stored.artifacts[0]) if stored.artifacts else stored
 
 
+@lru_cache(maxsize=1024)
 def formation(text: str) -> Formation:
     return decode(text, Formation)
 
