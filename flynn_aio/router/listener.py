@@ -24,6 +24,7 @@ import trio
 
 from ..errors import FlynnError
 from ..settings import RouterSettings
+from ..watch import Bell
 from .client import Http1Client
 from .forward import Upstreams
 from .headers import Hop
@@ -90,20 +91,21 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket on ``host:port``; port 0 takes any.
 
     Raises:
-        ListenError: the port is taken, or not ours to take.
+        ListenError: the port is taken or not ours to take, or there are no descriptors left.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(socket.SOMAXCONN)
-    except OSError as exc:
-        sock.close()
-        raise ListenError(
-            f"listening on {host}:{port}: {exc.strerror}; stop what uses the port, or choose another one with "
-            "[router] http_port and https_port"
-        ) from exc
+    with contextlib.ExitStack() as stack:
+        try:
+            sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+            sock.listen(socket.SOMAXCONN)
+        except OSError as exc:
+            raise ListenError(
+                f"listening on {host}:{port}: {exc.strerror}; stop what uses the port, or choose another one with "
+                "[router] http_port and https_port"
+            ) from exc
+        stack.pop_all()
     sock.setblocking(False)
     return sock
 
@@ -125,7 +127,7 @@ class Front:
         self._connections = connections
         self._clients: set[Client] = set()
         self._count = 0
-        self._left = trio.Event()
+        self._left = Bell()
         self.draining = False
         self.http_port = 0
         self.https_port = 0
@@ -137,9 +139,9 @@ class Front:
         port = listener.getsockname()[1]
         burst = 0
         while True:
-            if self._count >= self._upstreams.settings.max_connections:
-                self._left = trio.Event()
-                await self._left.wait()
+            while self._count >= self._upstreams.settings.max_connections:
+                seen = self._left.version
+                await self._left.moved_past(seen)
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
@@ -150,7 +152,8 @@ class Front:
                 if exc.errno in _EXHAUSTED:
                     logger.warning("cannot accept", extra={"reason": exc.strerror, "connections": self._count})
                     await trio.sleep(_EXHAUSTED_PAUSE_S)
-                continue  # the client left before we got to it
+                await trio.lowlevel.checkpoint()  # the client left before we got to it, or we were handed no listener
+                continue
             self._count += 1
             self._connections.start_soon(self._guard, serve, sock, address[0], port)
             burst += 1
@@ -175,7 +178,7 @@ class Front:
         finally:
             sock.close()
             self._count -= 1
-            self._left.set()
+            self._left.ring()
 
     async def serve_plain(self, sock: socket.socket, address: str, port: int) -> None:
         """Serve a connection to the HTTP port."""

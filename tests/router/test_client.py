@@ -181,6 +181,19 @@ async def test_at_the_limit_of_connections_others_wait(open_house: OpenHouse):
         await third.aclose()
 
 
+async def test_at_the_limit_each_port_hears_of_those_who_leave(open_house: OpenHouse):
+    async with open_house(max_connections=1) as house:
+        await house.backends.start(Recorder())
+        async with await house.http() as first:
+            assert (await ask(first, http())).status == 200
+            plain = await house.http()
+            async with await trio.open_tcp_stream("127.0.0.1", house.front.https_port):
+                await wait_all_tasks_blocked(0.02)  # both ports wait for somebody to leave now
+        with trio.fail_after(3):
+            assert (await ask(plain, http())).status == 200
+        await plain.aclose()
+
+
 async def test_a_crowd_is_served(house: House):
     """Every connection is its own: many at once, some of them hostile, and each gets its answer."""
     await house.backends.start(Recorder())

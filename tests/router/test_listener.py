@@ -1,5 +1,6 @@
 """Sockets handed in, and ports that are taken."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from flynn_aio.router import ListenError, Listeners, inherited, open_front
+from flynn_aio.router.listener import listen
 
 from .conftest import House, OpenHouse
 from .ends import Recorder, ask, http
@@ -22,6 +24,15 @@ async def test_a_port_that_is_taken_is_told(house: House, open_house: OpenHouse)
     [error] = find(caught.value)
     assert str(house.front.http_port) in error.message
     assert "http_port" in error.message
+
+
+def test_no_descriptors_left_is_told_as_well(monkeypatch: pytest.MonkeyPatch):
+    def exhausted(*args: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socket", exhausted)
+    with pytest.raises(ListenError, match="Too many open files"):
+        listen("127.0.0.1", 0)
 
 
 def find(group: BaseExceptionGroup) -> list[ListenError]:
@@ -50,6 +61,14 @@ async def test_handed_sockets_are_served_and_stay_open(house: House):
             await wait_all_tasks_blocked(0.01)
             async with open_front(settings, house.router, doors={}, listeners=listeners):
                 assert b"200" in await waiting.receive_some()
+
+
+async def test_a_handed_socket_that_does_not_listen_holds_up_nobody(house: House):
+    with socket.socket() as odd, socket.create_server(("127.0.0.1", 0)) as tls:
+        settings = house.router.upstreams.settings
+        listeners = Listeners(http=(odd,), https=(tls,))
+        async with open_front(settings, house.router, doors={}, listeners=listeners):
+            await trio.sleep(0.01)
 
 
 def test_nothing_is_inherited_without_the_variables():
