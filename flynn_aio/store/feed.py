@@ -41,16 +41,14 @@ class EventFilter:
         )
 
 
-class Subscription:
+class Subscription(AsyncIterator[Event]):
     """Events that match a filter, in order of their ids. Iterate it, or `receive` one by one."""
 
-    def __init__(self, wanted: EventFilter, receiving: trio.MemoryReceiveChannel[Event]) -> None:
-        self._wanted = wanted
+    def __init__(self, receiving: trio.MemoryReceiveChannel[Event]) -> None:
         self._live = receiving
         self._replay: list[Event] = []
         self._next_page: Page | None = None
         self._last_id = EventID(0)
-        self.overflowed = False
 
     def replay(self, first: list[Event], next_page: Page | None) -> None:
         """Deliver `first`, then page after page, before anything live. Called once, at the start."""
@@ -79,12 +77,8 @@ class Subscription:
                 self._last_id = event.id
                 return event
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self._each()
-
-    async def _each(self) -> AsyncIterator[Event]:
-        while True:
-            yield await self.receive()
+    async def __anext__(self) -> Event:
+        return await self.receive()
 
 
 class Feed:
@@ -92,27 +86,24 @@ class Feed:
 
     def __init__(self, buffer: int) -> None:
         self._buffer = buffer
-        self._listeners: dict[Subscription, trio.MemorySendChannel[Event]] = {}
-        self._filters: dict[Subscription, EventFilter] = {}
+        self._listeners: dict[trio.MemorySendChannel[Event], EventFilter] = {}
 
     @contextmanager
     def listen(self, wanted: EventFilter) -> Iterator[Subscription]:
         """Collect matching events from now on, at most a buffer full."""
         sending, receiving = trio.open_memory_channel[Event](self._buffer)
-        subscription = Subscription(wanted, receiving)
-        self._listeners[subscription] = sending
-        self._filters[subscription] = wanted
+        self._listeners[sending] = wanted
         try:
             with sending, receiving:
-                yield subscription
+                yield Subscription(receiving)
         finally:
-            del self._listeners[subscription], self._filters[subscription]
+            del self._listeners[sending]
 
     def publish(self, events: Iterable[Event]) -> None:
         """Hand events to every listener, without waiting for any of them."""
         for event in events:
-            for subscription, sending in self._listeners.items():
-                if self._filters[subscription].matches(event):
+            for sending, wanted in self._listeners.items():
+                if wanted.matches(event):
                     try:
                         sending.send_nowait(event)
                     except trio.WouldBlock:

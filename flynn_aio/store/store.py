@@ -247,7 +247,7 @@ def _translated(doing: str, settings: StoreSettings) -> Iterator[None]:
         code = getattr(exc, "sqlite_errorcode", 0)  # Python's own complaints have none
         advice = ADVICE.get(code & PRIMARY_CODE, "look at its disk, and whether it may be written")
         raise Unavailable(f"{what}: {exc}; {advice}; nothing was changed, and the apps go on") from exc
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):  # mistakes of ours
+        raise
     except sqlite3.DatabaseError as exc:
-        if isinstance(exc, sqlite3.IntegrityError):
-            raise
         raise DatabaseBroken(f"{what}: {exc}; {START_ANEW}") from exc

@@ -1,6 +1,7 @@
 """The store as its readers and writers see it."""
 
 import sqlite3
+import threading
 
 import pytest
 import trio
@@ -132,10 +133,19 @@ async def test_a_database_of_a_newer_version_is_refused(tmp_path, clock):
             pass
 
 
-async def test_readers_do_not_wait_for_each_other_more_than_they_must(store):
-    async with trio.open_nursery() as nursery:
-        for _ in range(10):
-            nursery.start_soon(store.read, queries.apps)
+async def test_two_may_read_at_once_and_others_wait_for_them(tmp_path):
+    together = threading.Barrier(2, timeout=5)  # who reads alone waits here in vain
+
+    async with open_store(StoreSettings(path=tmp_path / "flynn.db"), SystemClock()) as store:
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(store.read, lambda _: together.wait())
+
+
+async def test_a_mistake_of_ours_is_not_blamed_on_the_database(store):
+    with pytest.raises(sqlite3.ProgrammingError):
+        await store.read(lambda db: db.conn.execute("SELECT ?", ()))
+    assert await store.read(queries.apps) == []
 
 
 async def test_a_key_opens_and_another_does_not(store):
