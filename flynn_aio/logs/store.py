@@ -111,11 +111,16 @@ class Logs:
         send: trio.MemorySendChannel[LogMessage],
         scope: trio.CancelScope,
     ) -> None:
-        """Run a follower in our nursery, so that what happens in its reader's block is not wrapped in groups."""
+        """Run a follower in our nursery, so that what happens in its reader's block is not wrapped in groups.
+
+        Files that cannot be read, for want of descriptors or because the disk fails, end it like the end of the log.
+        """
         self._followers.add(follower)
         try:
             with scope:
                 await follower.run(backlog, send)
+        except OSError as exc:
+            logger.warning("log not followed any more", extra={"reason": str(exc)})
         finally:
             self._followers.discard(follower)
 

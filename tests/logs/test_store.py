@@ -1,5 +1,6 @@
 """Stories: jobs print into files, and people read and follow."""
 
+import errno
 import os
 import random
 import time
@@ -448,6 +449,21 @@ async def test_lost_events_are_made_up_for(directory, writer):
         overflow = (-1).to_bytes(4, "little", signed=True) + (0x4000).to_bytes(4, "little") + bytes(8)
         logs._watch._pass_on(overflow)
         assert await receive(stream, 2) == ["unseen", "a new one"]
+
+
+async def test_files_that_cannot_be_read_end_their_followers_and_nobody_else(directory, writer, monkeypatch):
+    def exhausted(*args) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    web = writer(1)
+    async with opened(directory) as logs:
+        async with logs.follow(APP, LogQuery()) as stream:
+            with monkeypatch.context() as patch, trio.fail_after(5):
+                patch.setattr("flynn_aio.logs.files.os.open", exhausted)
+                web.print("unheard")
+                with pytest.raises(trio.EndOfChannel):
+                    await stream.receive()
+        assert texts(await logs.read(APP, LogQuery())) == ["unheard"]
 
 
 async def test_forgetting_an_app(directory, writer):
