@@ -1,15 +1,16 @@
 """The cluster's own CA and leaf: made at the first boot, renewed before they end.
 
 The leaf is good for the cluster's domain and every name right below it. `cryptography` is
-imported only while something is made: it costs memory that a running appliance has better use for.
+imported only while something is made: it costs time and memory that a later boot has better use for.
 """
 
 import base64
 import hashlib
 import os
 import ssl
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,31 +23,21 @@ CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=820)
 """Just below the 825 days that some clients accept at most, also of a private CA."""
 RENEW_BEFORE = timedelta(days=60)
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME: when a certificate ends is compared with the time we are given."""
 BACKDATED = timedelta(hours=1)
 """Certificates begin a little in the past: not every clock of a small network agrees."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a certificate file says of itself."""
-
-    names: frozenset[str]
-    ends: datetime
-
-
 def ensure_certificates(directory: Path, domain: str, *, now: datetime) -> bool:
-    """Make what is missing, renew what ends soon or names another domain; return whether the leaf is new.
+    """Make what is missing or damaged, renew what ends soon; return whether the leaf is new.
 
-    Files are replaced whole and in an order that leaves a working pair after a crash at any moment:
-    a leaf that does not match its key is made again.
+    A leaf is good when a client that trusts the CA would take it for this domain. So whatever a
+    crash left half renewed, a key without its certificate or a CA without its leaf, is made again.
     """
-    ca, ca_key, leaf, leaf_key = (directory / name for name in (CA_FILE, CA_KEY_FILE, LEAF_FILE, LEAF_KEY_FILE))
-    made_ca = not (ca.exists() and ca_key.exists() and _facts(ca).ends - now > RENEW_BEFORE)
-    if made_ca:
+    if not _lasts(_authority(directory), now):
         _make_ca(directory, domain, now)
-    names = frozenset({domain, f"*.{domain}"})
-    good = leaf.exists() and leaf_key.exists() and _matches(leaf, leaf_key)
-    if good and not made_ca and _facts(leaf).names >= names and _facts(leaf).ends - now > RENEW_BEFORE:
+    if _lasts(_leaf_for(directory, domain), now):
         return False
     _make_leaf(directory, domain, now)
     return True
@@ -69,23 +60,47 @@ def write_private(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
-def _facts(path: Path) -> Facts:
-    from cryptography import x509
-
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return Facts(frozenset(), certificate.not_valid_after_utc)
-    return Facts(frozenset(names.get_values_for_type(x509.DNSName)), certificate.not_valid_after_utc)
-
-
-def _matches(certificate: Path, key: Path) -> bool:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except (ssl.SSLError, OSError):
+def _lasts(certificate: Mapping[str, object] | None, now: datetime) -> bool:
+    """Tell whether there is a certificate, as `ssl` describes one, and it does not end soon."""
+    if certificate is None:
         return False
-    return True
+    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+    return ends - now > RENEW_BEFORE
+
+
+def _authority(directory: Path) -> Mapping[str, object] | None:
+    """Return the CA; ``None`` when it, or the key that belongs to it, is not there."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(directory / CA_FILE, directory / CA_KEY_FILE)
+        return next(iter(_client(directory).get_ca_certs()), None)
+    except (ssl.SSLError, FileNotFoundError):
+        return None
+
+
+def _leaf_for(directory: Path, domain: str) -> Mapping[str, object] | None:
+    """Return the leaf as a client sees it that trusts our CA; ``None`` when it would not take it for this domain."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), _client(directory)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        server.load_cert_chain(directory / LEAF_FILE, directory / LEAF_KEY_FILE)
+        asking, answering = client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)
+        for end in (asking, answering) * 3:  # as often as the oldest TLS needs
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+        seen = asking.getpeercert() or {}
+    except (ssl.SSLError, FileNotFoundError):
+        return None
+    names = {("DNS", domain), ("DNS", f"*.{domain}")}
+    return seen if names <= set(seen.get("subjectAltName", ())) else None
+
+
+def _client(directory: Path) -> ssl.SSLContext:
+    """Return a client's context that trusts our CA, whatever the time; names are compared by whoever asks."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= NO_CHECK_TIME
+    client.load_verify_locations(directory / CA_FILE)
+    return client
 
 
 def _make_ca(directory: Path, domain: str, now: datetime) -> None:

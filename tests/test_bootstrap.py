@@ -142,6 +142,39 @@ def test_a_leaf_that_a_crash_left_without_its_key_is_made_again(tmp_path, broken
     assert not ensure_certificates(tmp_path, "flynn.test", now=NOW)
 
 
+@pytest.mark.parametrize("renewed", [["ca.key"], ["ca.key", "ca.pem"]])
+def test_a_ca_that_a_crash_left_half_renewed_is_made_whole(tmp_path, renewed):
+    ensure_certificates(tmp_path, "flynn.test", now=NOW)
+    other = tmp_path / "other"
+    other.mkdir()
+    ensure_certificates(other, "flynn.test", now=NOW)
+    for name in renewed:
+        (tmp_path / name).write_bytes((other / name).read_bytes())
+    ensure_certificates(tmp_path, "flynn.test", now=NOW)
+    chain = ["openssl", "verify", "-no_check_time", "-CAfile", tmp_path / "ca.pem", tmp_path / "leaf.pem"]
+    assert subprocess.run(chain, capture_output=True, check=False).returncode == 0
+    assert not ensure_certificates(tmp_path, "flynn.test", now=NOW)
+
+
+@pytest.mark.parametrize("damaged", ["ca.pem", "ca.key", "leaf.pem", "leaf.key"])
+def test_a_damaged_certificate_or_key_is_made_again(tmp_path, damaged):
+    ensure_certificates(tmp_path, "flynn.test", now=NOW)
+    (tmp_path / damaged).write_text("garbage")
+    assert ensure_certificates(tmp_path, "flynn.test", now=NOW)
+    assert not ensure_certificates(tmp_path, "flynn.test", now=NOW)
+
+
+def test_a_later_boot_does_not_load_the_library_that_makes_certificates(tmp_path):
+    ensure_certificates(tmp_path, "localhost", now=NOW)
+    code = (
+        "import sys; from datetime import datetime; from pathlib import Path; from flynn_aio import certificates\n"
+        "now = datetime.fromisoformat(sys.argv[2])\n"
+        "assert not certificates.ensure_certificates(Path(sys.argv[1]), 'localhost', now=now)\n"
+        "assert 'cryptography' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path, NOW.isoformat()], check=True)
+
+
 def test_certificates_are_renewed_in_time_and_for_another_domain(tmp_path):
     ensure_certificates(tmp_path, "flynn.test", now=NOW)
     ca = (tmp_path / "ca.pem").read_bytes()
