@@ -9,11 +9,11 @@ Source: `controller-api.md` §6; Flynn `controller/events.go`.
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
-from ..errors import NotFound, ValidationError
+from ..errors import FlynnError, NotFound, ValidationError
 from ..model import EventID, encode
-from ..store import EventFilter, Overflow, Subscription, queries
+from ..store import EventFilter, Subscription, queries
 from . import sse
-from .request import EVENT_STREAM, JSON, Parts, Reply, Request, Stream, reply
+from .request import EVENT_STREAM, JSON, Parts, Reply, Request, Stream, decimal, reply
 
 CONTENT_TYPE = f"{EVENT_STREAM}; charset=utf-8"
 MAX_ID = 2**63 - 1
@@ -21,9 +21,10 @@ MAX_ID = 2**63 - 1
 
 async def get(parts: Parts, request: Request) -> Reply:
     text = request.params["event"]
-    if not text.isdecimal() or int(text) > MAX_ID:
+    number = decimal(text, at_most=MAX_ID)
+    if number is None:
         raise NotFound(f"event {text!r} does not exist: its id is not a number")
-    return reply(await parts.store.read(lambda db: queries.event(db, int(text))))
+    return reply(await parts.store.read(lambda db: queries.event(db, number)))
 
 
 async def get_many(parts: Parts, request: Request) -> Reply | Stream:
@@ -58,10 +59,10 @@ async def _filter(parts: Parts, request: Request) -> EventFilter:
 def _number(text: str, name: str) -> int | None:
     if not text:
         return None
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdecimal()) or int(digits) > MAX_ID:
+    number = decimal(text.removeprefix("-"), at_most=MAX_ID)
+    if number is None:
         raise ValidationError("is invalid", field=name)
-    return int(text)
+    return -number if text.startswith("-") else number
 
 
 def _event(number: int | None) -> EventID | None:
@@ -83,5 +84,5 @@ async def _frames(subscription: Subscription, idle_s: float) -> AsyncGenerator[b
     try:
         async for chunk in sse.with_keepalive(receive, idle_s=idle_s):
             yield chunk
-    except Overflow as overflow:
-        yield sse.error_frame(overflow.message)
+    except FlynnError as error:  # the reader was too slow, or what it missed cannot be read just now
+        yield sse.error_frame(error.message)

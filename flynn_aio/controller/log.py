@@ -13,7 +13,7 @@ from ..logs import LogMessage, LogQuery
 from ..model import AppID, bare_job_id, encode
 from ..store import queries
 from . import sse
-from .request import EVENT_STREAM, Parts, Request, Stream
+from .request import EVENT_STREAM, Parts, Request, Stream, decimal
 
 MAX_LINES = 10_000
 DEFAULT_STREAMS = frozenset({"stdout", "stderr"})
@@ -48,9 +48,10 @@ def _lines(request: Request) -> int | None:
     text = request.first("lines")
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and int(text) <= MAX_LINES):
+    number = decimal(text, at_most=MAX_LINES)
+    if number is None:
         raise ValidationError(f"lines must be an integer between 0 and {MAX_LINES}", field="lines")
-    return int(text)
+    return number
 
 
 def _line(message: LogMessage) -> bytes:

@@ -130,6 +130,17 @@ Handler = Callable[[Parts, Request], Awaitable[Reply | Stream]]
 EMPTY = Reply()
 
 
+def decimal(text: str, *, at_most: int) -> int | None:
+    """Return the number that plain digits make; ``None`` when they are none, or make more than `at_most`.
+
+    Their count is looked at first: Python converts no more than 4300 of them.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(at_most))):
+        return None
+    number = int(text)
+    return number if number <= at_most else None
+
+
 def reply(value: object) -> Reply:
     """Answer with the JSON of a noun, or of a list of them."""
     return Reply(encode(value), JSON)

@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from flynn_aio.errors import Unavailable
 from flynn_aio.model import App
 from flynn_aio.settings import StoreSettings
 from flynn_aio.store import changes, inline, open_store
@@ -53,7 +54,7 @@ async def test_a_list_is_newest_first_and_can_be_narrowed(client, apps):
 async def test_parameters_are_checked_before_any_byte_of_a_stream(client, apps, accept):
     headers = {"accept": accept}
     assert (await client.get("/events?app_id=nobody", headers=headers)).status == 404
-    bad = ["count=x", "count=99999999999999999999", "count=1.5"]
+    bad = ["count=x", "count=99999999999999999999", "count=" + "9" * 5000, "count=1.5"]
     bad += ["before_id=x", "since_id=-"] if accept == "application/json" else []
     for query in bad:
         response = await client.get(f"/events?{query}", headers=headers)
@@ -128,6 +129,16 @@ async def test_an_idle_stream_is_kept_alive_with_two_bytes(autojump_clock, clien
         again = trio.current_time()
         assert await stream.piece() == b":\n"
         assert trio.current_time() - again == pytest.approx(30)
+
+
+async def test_a_stream_whose_past_cannot_be_read_says_so(client, apps, monkeypatch):
+    def locked(*args, **kwargs):
+        raise Unavailable("could not read the database: it is locked")
+
+    monkeypatch.setattr("flynn_aio.store.store.queries.next_events", locked)
+    async with client.stream(f"{STREAM}&past=true") as stream:
+        with trio.fail_after(3):
+            assert await stream.rest() == b"event: error\ndata: could not read the database: it is locked\n\n"
 
 
 async def test_a_reader_a_whole_buffer_behind_is_told_and_resumes_by_id(tmp_path, clock, open_stage):
