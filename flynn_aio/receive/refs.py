@@ -33,8 +33,11 @@ class RefUpdate:
 
 
 def parse_updates(text: str) -> tuple[RefUpdate, ...]:
-    """Read what git tells a `pre-receive` hook: ``<old> <new> <ref>`` per line."""
-    return tuple(RefUpdate(*line.split(" ", 2)) for line in text.splitlines())
+    """Read what git tells a `pre-receive` hook: ``<old> <new> <ref>`` per line.
+
+    Only a line feed ends one: a ref may hold what Unicode has of line separators.
+    """
+    return tuple(RefUpdate(*line.split(" ", 2)) for line in text.split("\n") if line)
 
 
 def deployed_update(updates: Sequence[RefUpdate]) -> RefUpdate:

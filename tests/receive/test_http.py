@@ -1,5 +1,6 @@
 """The door itself, spoken to without a git client."""
 
+import errno
 import gzip
 import json
 import os
@@ -90,6 +91,15 @@ async def test_a_push_with_half_a_pack_changes_nothing(http, place):
     assert await place.client.remote_refs() == {}
     assert place.leftovers == []
     assert place.engine.started == []
+
+
+async def test_a_disk_that_is_full_is_told_in_a_line(http, monkeypatch):
+    async def full(self, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("flynn_aio.receive.repo.Repositories._make", full)
+    said = await http.get("/hello.git/info/refs?service=git-receive-pack")
+    assert (said.status, said.body) == (503, b"the appliance cannot write its files: No space left on device\n")
 
 
 async def test_a_websocket_is_turned_away(http):

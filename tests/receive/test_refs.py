@@ -17,6 +17,10 @@ def test_updates_are_read_as_git_writes_them():
     )
 
 
+def test_a_ref_may_hold_what_unicode_takes_for_the_end_of_a_line():
+    assert parse_updates(f"{NONE} {A} refs/heads/a\u2028b\x85c\n") == (RefUpdate(NONE, A, "refs/heads/a\u2028b\x85c"),)
+
+
 @pytest.mark.parametrize(
     ("refs", "deployed"),
     [
