@@ -168,7 +168,7 @@ class Reconciler:
         if not isinstance(write, FinishDeployment) or write.quote is None or self._tail is None:
             return write
         lines: list[str] = []
-        with trio.move_on_after(QUOTE_S), suppress(FlynnError):
+        with trio.move_on_after(QUOTE_S), suppress(FlynnError, OSError):
             lines = await self._tail(write.quote, QUOTED_LINES)
         if not lines:
             return write

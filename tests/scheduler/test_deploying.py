@@ -1,5 +1,6 @@
 """Deployments from wish to end, with the whole loop."""
 
+import errno
 from datetime import timedelta
 
 import pytest
@@ -122,6 +123,16 @@ async def test_the_last_lines_of_the_job_end_the_error_of_a_deployment_that_ran_
     async with world.scheduler():
         *_, error = await deployed(world, sick=True, timeout=5)
     assert error.endswith(":\n    Traceback\n    ImportError: no module named x")
+
+
+async def test_a_log_that_cannot_be_read_keeps_no_deployment_from_ending(autojump_clock, world, monkeypatch):
+    async def tail(job, lines):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(world, "tail", tail)
+    async with world.scheduler():
+        *_, error = await deployed(world, sick=True, timeout=5)
+    assert "keeps serving" in error
 
 
 async def test_five_failures_are_forgiven(autojump_clock, world):
