@@ -41,8 +41,3 @@ def test_credentials_of_one_that_was_killed_name_the_port_of_the_next_start(sett
     wrote(settings, pid=1)
     assert credentials(settings, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["domain"] == "flynn.localhost:8443"
-
-
-def test_without_an_appliance_status_says_what_to_type(settings):
-    report = look(settings)
-    assert (report.running, report.problems) == (False, ["the appliance does not run; type: flynn-aio up"])
