@@ -88,8 +88,9 @@ async def run(
             await logs.keep_only({app.id for app in await store.read(queries.apps)})
 
             async def finish() -> None:
-                await _make_stack(receive.stack, say)
                 gc.freeze()  # what is loaded now stays: full collections need not look at it again
+                gc.enable()  # `main.up` had put it off
+                await _make_stack(receive.stack, say)
                 await ready(Ready(http_port=front.http_port, https_port=front.https_port))
 
             async with trio.open_nursery() as start:

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 it did not work, 2 the command or a setting is wrong (nothing was started).
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -84,6 +85,7 @@ def needs_root(what: str) -> bool:
 @click.option("--to-file", is_flag=True, hidden=True)
 def up(settings: Settings, *, detach: bool, to_file: bool) -> int:
     """Start the appliance; the apps that ran before go on or start again."""
+    gc.disable()  # until it is ready: nothing that a start makes is garbage, and looking for some takes a tenth of it
     from . import up as starter
     from .user import invoking_user
 

@@ -32,7 +32,6 @@ from .builder import (
 from .failure import INDENT, BuildFailed
 from .git import Git
 from .output import Lines, Say
-from .procfile import parse_procfile, parse_release
 from .slugs import read_file, size_text, tree_size
 from .stack import StackImages
 
@@ -114,6 +113,8 @@ class Builder:
         return Built(runner=images.runner, commands=commands, size=size)
 
     async def _process_types(self, slug: Path, detected: Detected, say: Say) -> dict[str, str]:
+        from .procfile import parse_procfile, parse_release  # here: YAML is loaded by a push, not by every start
+
         await say("-----> Discovering process types")
         procfile, release = await trio.to_thread.run_sync(
             lambda: [read_file(slug, n) for n in ("Procfile", ".release")]
