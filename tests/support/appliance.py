@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -164,6 +164,14 @@ class Appliance:
     def appliance_id(self) -> str:
         return appliance_id(self.data_dir)
 
+    def traces(self) -> list[str]:
+        """Return what runs or stands in the way on its account: containers, networks, links, processes."""
+        name = f"flynn-{self.appliance_id}"
+        networks = self.run("podman", "network", "ls", "--format", "{{.Name}}").stdout.split()
+        links = [link.name for link in Path("/sys/class/net").iterdir()]
+        ours = [found for found in (*networks, *links) if found == name]
+        return [*self.containers(), *ours, *(line for line in _command_lines() if str(self.data_dir) in line)]
+
 
 def free_port() -> int:
     """Return a port of loopback that nobody listens on now."""
@@ -171,6 +179,26 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def _command_lines() -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has ended
+            continue
+        if process.name != str(os.getpid()):
+            found.append(line)
+    return found
+
+
+def until(condition: Callable[[], Any], *, within_s: float = 20) -> Any:
+    """Return what `condition` returns as soon as it is true, or at the end."""
+    deadline = time.monotonic() + within_s
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
 
 
 class _Sni(HTTPSConnection):
