@@ -203,15 +203,16 @@ def write(file: Path, config: Config) -> None:
     target = Path(os.path.realpath(file))
     draft = target.with_name(f"{target.name}.{os.getpid()}.new")
     try:
-        with draft.open("w", encoding="utf-8") as out:
+        before = target.stat() if target.exists() else None
+        created = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if before else 0o666)
+        with open(created, "w", encoding="utf-8") as out:
             out.write(text(config))
             out.flush()
             os.fsync(out.fileno())
-        if target.exists():
-            before = target.stat()
-            draft.chmod(before.st_mode & 0o7777)
+        if before:
             if os.geteuid() == 0:
                 os.chown(draft, before.st_uid, before.st_gid)
+            draft.chmod(before.st_mode & 0o7777)
         draft.replace(target)
     except OSError as exc:
         draft.unlink(missing_ok=True)

@@ -141,6 +141,14 @@ def test_adding_to_a_file_keeps_its_mode_and_a_link_stays_a_link(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".flynnrc", "dotfiles"]
 
 
+def test_nobody_else_can_read_the_keys_while_the_file_is_written(tmp_path, monkeypatch):
+    file, modes = tmp_path / ".flynnrc", []
+    file.touch(mode=0o600)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: modes.append(os.fstat(descriptor).st_mode & 0o777))
+    rc.add_cluster(file, ONE)
+    assert modes == [0o600]
+
+
 def test_a_file_that_cannot_be_written_is_left_alone(tmp_path):
     with pytest.raises(Failure, match="^error writing .*/nowhere/rc: No such file or directory"):
         rc.add_cluster(tmp_path / "nowhere" / "rc", ONE)
