@@ -259,6 +259,17 @@ async def test_a_one_off_job_is_killed_on_request_and_not_replaced(autojump_cloc
         await world.wait(lambda: world.is_at(app, down=1))
 
 
+async def test_a_one_off_job_ends_with_its_app(autojump_clock, world):
+    """Nobody could name it any more: a job is killed by way of its app."""
+    app, release = await world.app()
+    spec = JobSpec(id=JobID("one"), app=app.id, app_name=app.name, release=release.id, image="any")
+    async with world.scheduler():
+        await world.engine.start(spec)
+        await world.wait(lambda: world.has(app, UP))
+        await world.store.transact(lambda tx: changes.delete_app(tx, app.id))
+        await world.wait(lambda: world.is_at(app, down=1))
+
+
 # With real threads and real time
 
 

@@ -26,6 +26,7 @@ from .. import queries, rows
 from ..transaction import Transaction
 from .deployments import abandon_deployment
 from .formations import drop_formation
+from .jobs import stop_one_off_jobs
 from .releases import drop_orphaned_releases
 from .routes import create_route, drop_route
 
@@ -137,6 +138,7 @@ def delete_app(tx: Transaction, app_id: AppID) -> AppDeletion:
         drop_route(tx, app_id, route)
     for formation in queries.formations(tx.db, app_id):
         drop_formation(tx, app_id, formation.release)
+    stop_one_off_jobs(tx, app_id)  # a job is killed by way of its app
     gone = replace(app, release=None, updated_at=tx.now)
     tx.execute("UPDATE apps SET deleted_at = ?, doc = ? WHERE id = ?", (str(tx.now), rows.doc(gone), app_id))
     releases = drop_orphaned_releases(tx)

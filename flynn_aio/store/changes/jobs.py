@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from ...errors import NotFound, ValidationError
-from ...model import HOST_ID, Job, JobID, JobState, Time, full_job_id
+from ...model import HOST_ID, AppID, Job, JobID, JobState, Time, full_job_id
 from .. import queries, rows
 from ..transaction import Transaction
 
@@ -82,3 +82,10 @@ def stop_job(tx: Transaction, job_id: JobID) -> Job:
         raise ValidationError("cannot kill a job which has not been placed on a host")
     [(formation,)] = tx.execute("SELECT formation FROM jobs WHERE id = ?", (job_id,))
     return put_job(tx, replace(job, state=JobState.STOPPING), formation=bool(formation))
+
+
+def stop_one_off_jobs(tx: Transaction, app_id: AppID) -> None:
+    """Wish every job of an app to stop that no formation wants: one-off jobs and builds."""
+    found = tx.execute("SELECT doc FROM jobs WHERE app = ? AND NOT formation AND state != 'down'", (app_id,))
+    for (text,) in found:
+        put_job(tx, replace(rows.job(text), state=JobState.STOPPING), formation=False)
