@@ -162,8 +162,7 @@ class Logs:
             if not is_over(files, app_bytes=self._settings.app_bytes):
                 return
             live = await self._live.ask()
-            if live is not None:
-                made = plan(files, live, app_bytes=self._settings.app_bytes)
+            if live is not None and (made := plan(files, live, app_bytes=self._settings.app_bytes)):
                 await self._run_blocking(partial(carry_out, made, directory))
                 logger.info("log files shortened", extra={"deleted": len(made.delete), "punched": len(made.punch)})
         except OSError as exc:

@@ -61,10 +61,6 @@ class Wire:
         watchman.wires.add(self)
 
     @property
-    def is_tls(self) -> bool:
-        return self._tls is not None
-
-    @property
     def protocol(self) -> str | None:
         """What ALPN agreed on."""
         return self._tls.selected_alpn_protocol() if self._tls is not None else None

@@ -321,10 +321,13 @@ async def test_a_pipeline_is_answered_in_order(house: House):
     await house.backends.start(Recorder(lambda seen: (200, [(b"Content-Length", b"2")], seen.target)))
     async with await house.http() as stream:
         await stream.send_all(b"".join(http(b"/%d" % n) for n in range(5)))
-        for n in range(5):
-            got = b""
-            while b"\r\n\r\n/" not in got or not got.endswith(b"/%d" % n):
+        got = b""
+        with trio.fail_after(5):
+            while got.count(b"\r\n\r\n/") < 5 or got.endswith(b"/"):
                 got += await stream.receive_some(1)
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in got.split(b"HTTP/1.1 200 ")[1:]] == [
+        b"/%d" % n for n in range(5)
+    ]
 
 
 async def test_a_client_that_leaves_takes_its_request_along(house: House):  # TestHTTPCloseNotify
