@@ -47,9 +47,8 @@ def claimed(data_dir: Path) -> Iterator[None]:
     Raises:
         BootError: another appliance runs on it, it holds somebody else's files, or it cannot be written.
     """
+    make_data_dir(data_dir)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        check_ours(data_dir)
         descriptor = os.open(lock_file(data_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise _unusable(data_dir, exc) from exc
@@ -92,9 +91,17 @@ def _unusable(data_dir: Path, exc: OSError) -> BootError:
     )
 
 
-def check_ours(data_dir: Path) -> None:
-    """Refuse a directory that somebody else filled: `up --data-dir .` would scatter ours among their files."""
-    there = {path.name for path in data_dir.iterdir()} - {"lost+found"}
+def make_data_dir(data_dir: Path) -> None:
+    """Make the data directory if it is missing.
+
+    Raises:
+        BootError: it cannot be made, or somebody else filled it: we would scatter our files among theirs.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        there = {path.name for path in data_dir.iterdir()} - {"lost+found"}
+    except OSError as exc:
+        raise _unusable(data_dir, exc) from exc
     if there and not there & MAY_BE_THERE:
         raise BootError(
             f"opening the data directory {data_dir}: there are other things in it ({', '.join(sorted(there)[:3])}, …); "
@@ -120,8 +127,8 @@ def running_pid(data_dir: Path) -> int | None:
     return None
 
 
-def prepare_files(settings: Settings) -> None:
-    """Make the directories and the cluster key that are missing. Blocks: fsync.
+def make_directories(settings: Settings) -> None:
+    """Make the directories that are missing below the data directory.
 
     Raises:
         BootError: the disk is full or not ours to write.
@@ -131,6 +138,16 @@ def prepare_files(settings: Settings) -> None:
         for name in DIRECTORIES:
             (settings.data_dir / name).mkdir(exist_ok=True)
             (settings.data_dir / name).chmod(0o711 if name in {"slugs", "caches", "build", "run"} else 0o700)
+
+
+def prepare_files(settings: Settings) -> None:
+    """Make the directories and the cluster key that are missing. Blocks: fsync.
+
+    Raises:
+        BootError: the disk is full or not ours to write.
+    """
+    make_directories(settings)
+    with _written(settings):
         key = key_file(settings)
         if not (key.exists() and cluster_key(settings)):  # an empty one would let everybody in
             write_private(key, f"{secrets.token_hex(16)}\n".encode())

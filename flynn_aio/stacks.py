@@ -8,7 +8,7 @@ from functools import partial
 
 import trio
 
-from .bootstrap import DIRECTORIES
+from .bootstrap import make_data_dir, make_directories
 from .engine import open_engine
 from .receive import Stack
 from .settings import Settings
@@ -27,12 +27,12 @@ def show(settings: Settings, *, as_json: bool) -> int:
 
 def _with_stack(settings: Settings, command: Callable[[Stack], Awaitable[None]]) -> int:
     async def run() -> None:
-        for name in DIRECTORIES:
-            (settings.data_dir / name).mkdir(parents=True, exist_ok=True)
         async with open_engine(settings.engine) as engine:
             await command(Stack(settings.build, engine))
 
     try:
+        make_data_dir(settings.data_dir)
+        make_directories(settings)
         trio.run(run)
     except BaseException as exc:
         errors = expected(exc)

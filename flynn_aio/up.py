@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 
 from . import __version__
-from .bootstrap import NO_ROOM, BootError, already_running, check_ours, claimed, cluster_key, running_pid
+from .bootstrap import NO_ROOM, BootError, already_running, claimed, cluster_key, make_data_dir, running_pid
 from .certificates import pin
 from .errors import FlynnError
 from .settings import Settings
@@ -162,8 +162,7 @@ def up_detached(settings: Settings, arguments: Sequence[str]) -> int:
         return 1
     log = log_file(settings)
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        check_ours(settings.data_dir)
+        make_data_dir(settings.data_dir)
         log.touch(mode=0o600)
     except BootError as exc:
         print(f"{ERROR}{exc.message}", file=sys.stderr)
