@@ -46,12 +46,6 @@ class Conflict(FlynnError):
     code = "conflict"
 
 
-class PreconditionFailed(FlynnError):
-    """A compare-and-swap lost: the stored index is not the one the caller saw."""
-
-    code = "precondition_failed"
-
-
 class MalformedInput(FlynnError):
     """The bytes are not the JSON they should be."""
 

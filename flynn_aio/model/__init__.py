@@ -50,7 +50,7 @@ from .ids import (
     full_job_id,
     is_app_name,
 )
-from .job import ACTIVE, Job, JobState, NewJob, PlacedJob
+from .job import Job, JobState, NewJob, PlacedJob
 from .json import Time, convert, decode, encode, plain
 from .release import (
     DEFAULT_RESOURCES,
@@ -81,7 +81,6 @@ from .service import (
 )
 
 __all__ = [
-    "ACTIVE",
     "APP_META",
     "APP_NAME_MAX",
     "APP_NAME_META",

@@ -20,10 +20,6 @@ class JobState(StrEnum):
     DOWN = "down"
 
 
-ACTIVE = frozenset({JobState.PENDING, JobState.STARTING, JobState.UP, JobState.STOPPING})
-"""The states in which a job still counts or still holds something."""
-
-
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A job as the API shows it.
 

@@ -120,11 +120,6 @@ class Release(Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: Time | None = None
     artifact: ArtifactID | None = None
 
-    @property
-    def is_git(self) -> bool:
-        """Whether it came from a push: its processes start through `/runner/init`."""
-        return self.meta.get("git") == "true"
-
 
 def with_default_resources(resources: Mapping[str, Resource]) -> dict[str, Resource]:
     """Return `resources` with every missing kind filled in, and missing halves made equal.
