@@ -276,7 +276,8 @@ def desired(db: Database) -> Desired:
     sql = "SELECT doc, step, step_started_at FROM deployments WHERE NOT finished ORDER BY seq"
     for text, step, started in _all(db, sql):
         deployed = rows.deployment(text)
-        ended = "SELECT doc FROM jobs WHERE state = 'down' AND release = ? AND app = ? AND ended_at >= ? ORDER BY seq"
+        ended = """SELECT doc FROM jobs WHERE state = 'down' AND release = ? AND app = ? AND ended_at >= ? AND formation
+                   ORDER BY seq"""
         failures = tuple(rows.job(text) for (text,) in _all(db, ended, (deployed.new_release, deployed.app, started)))
         in_progress.append(
             DeploymentInProgress(deployment=deployed, step=step, step_started_at=Time.parse(started), failures=failures)

@@ -265,6 +265,15 @@ async def test_a_failed_deployment_keeps_the_release_and_says_why(store):
     assert (await history(store, "deployment"))[-1][1]["error"] == "web job failed to start"
 
 
+async def test_one_off_jobs_of_the_new_release_are_no_failures_of_its_deployment(store):
+    app, _, new, deployment = await deploying(store)
+    await store.transact(lambda tx: changes.note_deployment_step(tx, deployment.id, "up web=1"))
+    job = Job(uuid="one-off", app=app.id, release=new.id, state=JobState.DOWN)
+    await store.transact(lambda tx: changes.put_job(tx, job, formation=False))
+    [moving] = (await store.read(queries.desired)).deployments
+    assert moving.failures == ()
+
+
 @pytest.mark.parametrize("pause_s", [0.5, 1.0])
 async def test_failures_of_a_step_are_those_since_it_began(store, autojump_clock, pause_s):
     app, _, new, deployment = await deploying(store)
