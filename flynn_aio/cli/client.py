@@ -5,7 +5,6 @@ One idle connection is kept and used again; a second one exists only while a str
 Source: `controller-api.md` §1 and §2; Flynn `pkg/httpclient`, `controller/client/v1`.
 """
 
-import http.client
 import json
 import select
 import socket
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from .failure import Failure, NotFound
+from .http1 import HTTPError, Response
 from .rc import Cluster
 from .wire import Connection, Door, reason
 
@@ -41,7 +41,7 @@ class Unreachable(Failure):
 class Answer:
     """A response whose body is still on the wire."""
 
-    def __init__(self, connection: Connection, response: http.client.HTTPResponse) -> None:
+    def __init__(self, connection: Connection, response: Response) -> None:
         self.connection = connection
         self._response = response
 
@@ -49,7 +49,7 @@ class Answer:
         """Return the whole body."""
         try:
             return self._response.read()
-        except (OSError, http.client.HTTPException) as exc:
+        except (OSError, HTTPError) as exc:
             self.close()
             raise Unreachable(reason(exc)) from exc
 
@@ -63,10 +63,10 @@ class Answer:
         unfinished = b""
         while True:
             try:
-                data = self._response.read1(65536)
+                data = self._response.piece()
             except TimeoutError:
                 raise
-            except (OSError, http.client.HTTPException) as exc:
+            except (OSError, HTTPError) as exc:
                 raise Unreachable(reason(exc)) from exc
             if not data:
                 break
@@ -80,7 +80,7 @@ class Answer:
         wire = self.connection.wire
         wire.setblocking(False)
         try:
-            return wire, self._response.fp.read1(65536) or b""
+            return wire, self._response.reader.read1(65536) or b""
         except (BlockingIOError, ssl.SSLWantReadError):
             return wire, b""
 
@@ -90,8 +90,12 @@ class Answer:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    @property
+    def leaves_it_open(self) -> bool:
+        """Whether the connection can be used again."""
+        return self._response.leaves_it_open
+
     def close(self) -> None:
-        self._response.close()
         self.connection.close()
 
 
@@ -130,13 +134,13 @@ class Client:
         """Return a body that is not JSON."""
         answer = self.open("GET", path, accept="*/*")
         body = answer.read()
-        self._keep(answer.connection)
+        self._keep(answer)
         return body
 
     def _send(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
         answer = self.open(method, path, body, query=query)
         data = answer.read()
-        self._keep(answer.connection)
+        self._keep(answer)
         if not data:
             return None
         try:
@@ -183,13 +187,12 @@ class Client:
 
     def _exchange(
         self, method: str, target: str, payload: bytes | None, headers: Mapping[str, str], *, fresh: bool
-    ) -> tuple[Answer, http.client.HTTPResponse]:
+    ) -> tuple[Answer, Response]:
         while True:
             connection = Connection(self._door) if fresh else self._take()
             try:
-                connection.request(method, target, payload, dict(headers))
-                response = connection.getresponse()
-            except (OSError, http.client.HTTPException) as exc:
+                response = connection.exchange(method, target, payload, headers)
+            except (OSError, HTTPError) as exc:
                 connection.close()
                 if connection.used and method in _REPEATABLE:
                     continue  # the server closed it while it was idle; the next one is new
@@ -202,12 +205,10 @@ class Client:
         refused = isinstance(exc, ConnectionRefusedError | socket.gaierror)
         return f"dial tcp {self._door.host}:{self._door.port}: " if refused else ""
 
-    def _failure(
-        self, method: str, target: str, answer: Answer, response: http.client.HTTPResponse, *, upgrade: bool
-    ) -> Failure:
+    def _failure(self, method: str, target: str, answer: Answer, response: Response, *, upgrade: bool) -> Failure:
         data = answer.read()
-        self._keep(answer.connection)
-        if "application/json" in response.headers.get("Content-Type", ""):
+        self._keep(answer)
+        if "application/json" in response.headers.get("content-type", ""):
             try:
                 error = json.loads(data)
                 return Refused(str(error["code"]), str(error["message"]), retry=error.get("retry") is True)
@@ -227,12 +228,12 @@ class Client:
             connection.close()
         return Connection(self._door)
 
-    def _keep(self, connection: Connection) -> None:
-        if connection.sock is None or self._idle is not None:
-            connection.close()
+    def _keep(self, answer: Answer) -> None:
+        if self._idle is not None or not answer.leaves_it_open:
+            answer.close()
         else:
-            connection.used = True
-            self._idle = connection
+            answer.connection.used = True
+            self._idle = answer.connection
 
 
 def part(text: str) -> str:

@@ -6,13 +6,15 @@ Only this file dials. `*.localhost` is mapped to loopback here, since neither gl
 Source: `controller-api.md` §1.1; Flynn `pkg/dialer`, `pkg/pinned`.
 """
 
-import http.client
 import socket
 import ssl
 import time
+from collections.abc import Mapping
+from io import BufferedReader
 from urllib.parse import urlsplit
 
 from .failure import Failure
+from .http1 import Response, read_response, request_bytes
 
 DIAL_PATIENCE_S = 30.0
 DIAL_PAUSE_S = 0.5
@@ -130,32 +132,42 @@ def _dial_once(host: str, port: int) -> socket.socket:
     raise first or OSError(f"{host} has no address")
 
 
-class Connection(http.client.HTTPConnection):
-    """One HTTP/1.1 connection through a `Door`.
+class Connection:
+    """One HTTP/1.1 connection through a `Door`, dialled by the first request.
 
-    `wire` is the socket itself, for whoever sets timeouts on a stream or takes the connection over: http.client
-    lets go of its own reference as soon as it knows that the server will close.
+    Attributes:
+        wire: the socket itself, for whoever sets timeouts on a stream or takes the connection over.
+        used: it has carried a request before, so the server may have closed it since.
     """
 
-    wire: socket.socket
-
     def __init__(self, door: Door) -> None:
-        super().__init__(door.host, door.port)
         self.used = False
         self._door = door
+        self._reader: BufferedReader | None = None
 
-    def connect(self) -> None:
-        self.sock = self.wire = self._door.dial()
+    def exchange(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
+        """Send a request; return its response when its head is there.
+
+        Raises:
+            OSError: nobody answers, or the connection broke.
+            HTTPError: what came is no response.
+        """
+        if self._reader is None:
+            self.wire = self._door.dial()
+            self._reader = self.wire.makefile("rb")
+        self.wire.sendall(request_bytes(method, target, headers, body))
+        return read_response(self._reader)
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self.wire.close()
 
 
 def reason(exc: Exception) -> str:
     """Return why a request failed below HTTP, in the words of Flynn's client where it has some."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"x509: {exc.verify_message}"
-    if isinstance(exc, http.client.IncompleteRead):
-        return "unexpected EOF"
-    if isinstance(exc, http.client.RemoteDisconnected):
-        return "EOF"
     if isinstance(exc, ConnectionRefusedError):
         return "connect: connection refused"
     if isinstance(exc, TimeoutError):
