@@ -1,6 +1,6 @@
 """Transaction: what a change is given to work with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class Transaction:
     def new_id(self) -> str:
         return self.clock.new_id()
 
-    def execute(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def execute(self, sql: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         """Run one statement and return its rows."""
         return self.db.conn.execute(sql, values).fetchall()
 

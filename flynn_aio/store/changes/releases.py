@@ -100,7 +100,7 @@ def delete_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Non
             f"cannot delete release {release_id} while deployment {unfinished} may go back to it; wait for its end"
         )
     drop_formation(tx, app_id, release_id)
-    others = [other for (other,) in tx.execute(f"{_users('?1')} ORDER BY app", (release_id,))]
+    others = [other for (other,) in tx.execute(f"{_users(':release')} ORDER BY app", {"release": release_id})]
     files: list[str] = []
     if not others:
         _drop(tx, release)
