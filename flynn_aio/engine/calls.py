@@ -44,9 +44,14 @@ class Calls:
         self._settings = settings
 
     async def list_ours(self) -> list[Listed]:
-        """Return every container of this appliance, running or not."""
+        """Return every container of this appliance, running or not.
+
+        The label alone does not tell: an image of the stack has the labels of the job it was committed from, and
+        gives them to any container somebody runs of it by hand. Only ours has the name that belongs to its job.
+        """
         filters = {"label": [f"{APPLIANCE_LABEL}={self._settings.appliance}"]}
-        return await self._list({"all": True, "filters": msgspec.json.encode(filters).decode()})
+        rows = await self._list({"all": True, "filters": msgspec.json.encode(filters).decode()})
+        return [row for row in rows if self._settings.prefix + row.job in row.names]
 
     async def list_storage(self) -> list[Listed]:
         """Return every container on the machine, also those that exist in Podman's storage alone."""
