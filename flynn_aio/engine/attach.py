@@ -87,8 +87,7 @@ class _OutputReader:
     def __init__(self, container: Container, bare: BareStream, *, service: PodmanService, tty: bool) -> None:
         self._container = container
         self._stream = bare.stream
-        self._service = service
-        self._generation = service.generation.value
+        self._server = service.process
         self._frames = None if tty else Frames()
         self._ready: deque[Output] = deque(self._take(bare.first))
 
@@ -122,8 +121,7 @@ class _OutputReader:
             EngineError: Podman's service went, and the streams with it.
         """
         await trio.lowlevel.checkpoint()
-        same_service = self._service.is_alive and self._service.generation.value == self._generation
-        if not same_service:  # also if the job ended: perhaps only because its stdin did
+        if self._server.is_ending:  # also if the job ended: perhaps only because its stdin did
             raise EngineError(
                 f"lost the streams of job {self._container.status.id}: Podman's service was restarted; run it again"
             )

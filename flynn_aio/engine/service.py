@@ -88,14 +88,19 @@ class PodmanService:
         self._process = WatchedProcess(0, "")
 
     @property
+    def process(self) -> WatchedProcess:
+        """The process that is asked now; one that was replaced counts as ended."""
+        return self._process
+
+    @property
     def is_alive(self) -> bool:
-        """Whether the process of this generation is still there; a hung one is."""
+        """Whether the process is still there; a hung one is."""
         return not self._process.is_ending
 
     @property
     def limits(self) -> HostLimits:
         """What its containers may have: a process cannot give more than it has."""
-        text = Path(f"/proc/{self._process.pid}/limits").read_text() if self.is_alive else ""
+        text = _read(Path(f"/proc/{self._process.pid}/limits")) if self.is_alive else ""
         nofile = re.search(_LIMIT.format("open files"), text, re.MULTILINE)
         nproc = re.search(_LIMIT.format("processes"), text, re.MULTILINE)
         return HostLimits(
