@@ -7,9 +7,8 @@ hung or killed service hides nothing. Every call stands under a deadline.
 
 import logging
 import os
-import shutil
 import signal
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -258,6 +257,7 @@ class PodmanEngine:
                 attached=attached,
             )
             id = await self._calls.create(body, doing=doing)
+            server = self._service.process
             if attached:
                 bare = await self._calls.attach(id, doing=doing)
                 if spec.tty and spec.rows and spec.columns:
@@ -266,6 +266,8 @@ class PodmanEngine:
             inspected = await self._calls.inspect(id)
             if inspected is None:
                 raise EngineError(f"cannot {doing}: its container {name} was removed meanwhile")
+            if attached and server.is_ending:
+                raise EngineError(f"cannot {doing}: Podman's service was restarted, and its streams are lost")
         except BaseException as exc:
             self._addresses.give_back(address)
             await self._tidy(spec.id, bare, late=not id and not isinstance(exc, EngineError))
@@ -331,7 +333,7 @@ class PodmanEngine:
         if container is not None:
             container.process.send_signal(signal.SIGKILL)
         await self._calls.remove(id or (container.id if container else self._settings.prefix + job))
-        await trio.to_thread.run_sync(self._remove_files, job)
+        await self._remove_files(job)
         if id or container:
             self._removed.add(id or (container.id if container else ""))
         self._doomed.discard(job)
@@ -346,15 +348,21 @@ class PodmanEngine:
     async def remove_stray_files(self) -> None:
         """Remove what belonged to jobs that went while nobody looked. At boot, before any start."""
         known = {container.status.id for container in self._watcher}
-        await trio.to_thread.run_sync(self._remove_files_except, known)
+        for job in (await trio.to_thread.run_sync(self._jobs_with_files)).difference(known):
+            await self._remove_files(job)
 
-    def _remove_files_except(self, known: Collection[JobID]) -> None:
+    def _jobs_with_files(self) -> set[JobID]:
         hosts = {JobID(path.name) for path in hosts_directory(self._settings).glob("*")}
         data = {JobID(path.name.removeprefix("job-")) for path in self._settings.volume_dir.glob("job-*")}
-        for job in (hosts | data).difference(known):
-            self._remove_files(job)
+        return hosts | data
 
-    def _remove_files(self, job: JobID) -> None:
+    async def _remove_files(self, job: JobID) -> None:
+        """Remove what a job was given. Its data is whatever it made of it, so `rm` does that: it knows no depth."""
         self._hosts(job).unlink(missing_ok=True)
-        if self._data(job).exists():
-            shutil.rmtree(self._data(job), ignore_errors=True)
+        data = self._data(job)
+        if data.exists():
+            command = ["rm", "-rf", "--one-file-system", "--", str(data)]
+            done = await trio.run_process(command, capture_stderr=True, check=False)
+            if done.returncode:
+                why = done.stderr.decode(errors="replace").strip()
+                logger.warning("data of a job not removed", extra={"job": job, "why": why})
