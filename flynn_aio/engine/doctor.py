@@ -6,6 +6,7 @@ Each condition of `hosts.md` has its finding. Nothing is changed, and nothing is
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -57,11 +58,11 @@ async def _podman(facts: HostFacts, settings: EngineSettings) -> Finding:
     with trio.move_on_after(PODMAN_TIMEOUT_S):
         try:
             done = await trio.run_process([facts.podman, "--version"], capture_stdout=True, capture_stderr=True)
-            version = done.stdout.decode().strip()
+            version = done.stdout.decode(errors="replace").strip()
             check_version(version)
         except EngineError as exc:
             return Finding("podman", False, exc.message, "apt-get install podman")
-        except (OSError, trio.TrioInternalError, ValueError) as exc:
+        except (OSError, subprocess.CalledProcessError) as exc:
             return Finding("podman", False, f"{facts.podman} does not run: {exc}", "reinstall podman")
         return Finding("podman", True, f"{facts.podman}, {version}")
     text = f"{facts.podman} --version did not answer within {PODMAN_TIMEOUT_S:g} s"
