@@ -31,8 +31,8 @@ _OOM_KILL = re.compile(rb"oom-kill:.*task_memcg=[^,]*libpod-([0-9a-f]{64})")
 class ExitFiles:
     """The exit codes of containers, as conmon writes them.
 
-    Register an id with `expect` before its container starts. The file vanishes about 50 ms after the end;
-    `code` then answers ``None``, and Podman knows the code.
+    Register an id with `expect` as soon as its container has started. The file vanishes about 50 ms after the
+    end; of one missed like that Podman knows the code.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -127,6 +127,11 @@ async def watch_oom(tell: Callable[[str], None]) -> None:
                 continue
             except BlockingIOError:
                 continue
+            except OSError as exc:  # it may be anything: in a container it often is /dev/null
+                logger.warning(
+                    "cannot follow the kernel's log; out-of-memory kills are seen later", extra={"why": str(exc)}
+                )
+                return
             if found := _OOM_KILL.search(record):
                 tell(found[1].decode())
     finally:

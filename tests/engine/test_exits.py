@@ -1,11 +1,12 @@
 """Exits: exit files as conmon writes them, and the kernel's words on memory."""
 
 import os
+from importlib import import_module
 
 import pytest
 import trio
 
-from flynn_aio.engine.exits import _OOM_KILL, ExitFiles
+from flynn_aio.engine.exits import _OOM_KILL, ExitFiles, watch_oom
 from flynn_aio.errors import EngineError
 
 CONTAINER = "1aaf1e541ccc81ae86250a76c8fff4c90c050444538fb55968944fd25da7c0dd"
@@ -74,3 +75,10 @@ async def test_a_directory_that_is_not_there_is_said_so(tmp_path):
 def test_the_kernels_log_names_the_container(record, expected):
     found = _OOM_KILL.search(record.encode())
     assert (found[1].decode() if found else None) == expected
+
+
+async def test_a_kernel_log_that_cannot_be_waited_for_is_given_up(tmp_path, monkeypatch):
+    (tmp_path / "kmsg").touch()  # in a container it may be /dev/null: neither can be polled
+    monkeypatch.setattr(import_module(watch_oom.__module__), "KERNEL_LOG", tmp_path / "kmsg")
+    with trio.fail_after(5):
+        await watch_oom(pytest.fail)
