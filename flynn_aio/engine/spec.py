@@ -285,8 +285,10 @@ def _mounts(mounts: Sequence[Mapping[str, Any]]) -> tuple[Mount, ...]:
     for mount in mounts:
         if not mount.get("target"):
             raise StartError(f"host: invalid mount at {mount.get('location', '')!r}: it has no target on the host")
+        if not str(mount.get("location", "")).startswith("/"):
+            raise StartError(f"host: invalid mount of {mount['target']!r}: its location inside is not an absolute path")
     return tuple(
-        Mount(source=Path(mount["target"]), target=mount["location"], writable=bool(mount.get("writeable")))
+        Mount(source=Path(str(mount["target"])), target=mount["location"], writable=bool(mount.get("writeable")))
         for mount in mounts
     )
 

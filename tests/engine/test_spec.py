@@ -204,6 +204,9 @@ def test_mounts_are_read_and_lent():
     assert spec.mounts == expected
     with pytest.raises(StartError, match="no target"):
         formation(with_process(ProcessType(mounts=[{"location": "/in"}])))
+    for nowhere in ({}, {"location": "in"}, {"location": 7}):
+        with pytest.raises(StartError, match="not an absolute path"):
+            formation(with_process(ProcessType(mounts=[{"target": "/out", **nowhere}])))
 
 
 def test_specs_are_values():
