@@ -32,6 +32,8 @@ COMMAND_TIMEOUT_S = 10.0
 SUSPICION_S = 1.0
 """How long a namespace or control group that is being set up may look leaked; 50 ms are usual."""
 
+_OF_PODMAN = re.compile(r"netns-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What Podman calls a namespace; a person may have made ``netns-test``."""
 _LOCAL_ADDRESS = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)\n\s+/32 host LOCAL")
 
 
@@ -91,12 +93,16 @@ async def remove_suspects(calls: Calls, suspects: Collection[Path]) -> None:
 
 
 def find_keepers(prefix: str) -> list[Keeper]:
-    """Return the conmons whose container's name begins with `prefix`. Blocks: it reads every command line."""
+    """Return the conmons whose container's name begins with `prefix`. Blocks: it reads every command line.
+
+    A process inside a container can call itself what it likes. A conmon lives outside, where we do.
+    """
+    outside = _inode(PROC / "self/ns/pid")
     keepers = []
     for entry in PROC.iterdir():
         if entry.name.isdecimal():
             keeper = _as_keeper(int(entry.name), _read(entry / "cmdline"), prefix)
-            if keeper:
+            if keeper and _inode(entry / "ns/pid") == outside:
                 keepers.append(keeper)
     return keepers
 
@@ -160,7 +166,8 @@ async def _idle_namespaces() -> dict[Path, list[str]]:
 
 def _without_process() -> list[Path]:
     """Return the namespaces no process lives in. Blocks: it looks at every process."""
-    spaces = {inode: path for path in NETNS.glob("netns-*") if (inode := _inode(path))}
+    named = [path for path in NETNS.glob("netns-*") if _OF_PODMAN.fullmatch(path.name)]
+    spaces = {inode: path for path in named if (inode := _inode(path))}
     if spaces:
         for entry in PROC.iterdir():
             if entry.name.isdecimal():

@@ -1,6 +1,12 @@
 """Sweep: telling our leftovers from everybody else's. The putting away is in test_podman.py."""
 
-from flynn_aio.engine.sweep import _LOCAL_ADDRESS, Keeper, _as_keeper
+import sys
+
+import pytest
+
+from flynn_aio.engine.sweep import _LOCAL_ADDRESS, _OF_PODMAN, Keeper, _as_keeper, find_keepers
+
+from .test_processes import start
 
 PREFIX = "flynn-0123abcd-"
 
@@ -34,3 +40,19 @@ Main:
         /32 host LOCAL
 """
     assert _LOCAL_ADDRESS.findall(table) == ["100.100.0.5", "127.0.0.1"]
+
+
+def test_only_namespaces_podman_named_are_podmans():
+    assert _OF_PODMAN.fullmatch("netns-0f8fad5b-d9cb-469f-a165-70867728950e")
+    assert not _OF_PODMAN.fullmatch("netns-test")
+
+
+@pytest.mark.podman
+async def test_a_process_in_a_container_cannot_pass_for_a_conmon(nursery):
+    code = "import time; print(flush=True); time.sleep(100)"
+    lie = [sys.executable, "-c", code, "-n", PREFIX + "job"]
+    script = "import os, sys; os.execv(sys.argv[1], ['conmon', *sys.argv[2:]])"
+    outside = await start(nursery, [sys.executable, "-c", script, *lie])
+    await start(nursery, ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", script, *lie])
+    assert [keeper.pid for keeper in find_keepers(PREFIX)] == [outside.pid]
+    nursery.cancel_scope.cancel()
