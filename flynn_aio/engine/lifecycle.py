@@ -113,11 +113,12 @@ def _claim(settings: EngineSettings) -> Iterator[bool]:
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(settings.run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(BlockingIOError):
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-            return
-        yield False
+            is_owner = True
+        except BlockingIOError:
+            is_owner = False
+        yield is_owner
     finally:
         os.close(descriptor)
 
