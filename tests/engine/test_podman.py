@@ -28,6 +28,7 @@ from flynn_aio.engine import (
 )
 from flynn_aio.engine.calls import Calls
 from flynn_aio.engine.client import Client
+from flynn_aio.engine.host import CgroupMode, cgroup_mode
 from flynn_aio.engine.service import find_service, service_paths
 from flynn_aio.errors import EngineError, StartError
 from flynn_aio.model import JobID
@@ -121,18 +122,25 @@ async def output_of(world: World, script: str, **changes) -> str:
 
 
 async def test_limits_are_the_specs(world):
-    script = (
-        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/pids/pids.max"
-        " 2>/dev/null || cat /sys/fs/cgroup/memory.max; ulimit -n"
-    )
+    script = "cat memory/memory.limit_in_bytes cpu/cpu.shares pids/pids.max; ulimit -n"
+    wanted = ["209715200", "512", "77", "9000"]
+    if cgroup_mode() is CgroupMode.V2:
+        script, wanted = "cat memory.max pids.max; ulimit -n", ["209715200", "77", "9000"]
     limits = {"memory_bytes": 200 * MIB, "cpu_shares": 512, "max_fd": 9000, "pids": 77}
-    assert (await output_of(world, script, **limits)).split() == ["209715200", "512", "77", "9000"]
+    assert (await output_of(world, script, workdir="/sys/fs/cgroup", **limits)).split() == wanted
 
 
 async def test_a_build_weighs_less_than_an_app(world):
-    script = "cat /sys/fs/cgroup/cpu/cpu.shares; cat /proc/self/oom_score_adj"
-    text = await output_of(world, script, cpu_shares=1024, partition=Partition.BACKGROUND)
-    assert text.split() == ["128", "500"]
+    weight = "cpu.weight" if cgroup_mode() is CgroupMode.V2 else "cpu/cpu.shares"
+    script = f"cat {weight} /proc/self/oom_score_adj"
+
+    async def weigh(partition):
+        text = await output_of(world, script, workdir="/sys/fs/cgroup", cpu_shares=1024, partition=partition)
+        return [int(number) for number in text.split()]
+
+    app, build = await weigh(Partition.USER), await weigh(Partition.BACKGROUND)
+    assert app[0] > 2 * build[0]
+    assert (app[1], build[1]) == (0, 500)
 
 
 async def test_names_are_as_flynn_has_them(world, settings):
@@ -176,6 +184,13 @@ async def test_mounts_and_data(world, tmp_path, settings):
     assert list(settings.volume_dir.iterdir()) == []
 
 
+async def test_data_of_any_depth_goes_with_its_job(world, settings):
+    deeper = "mkdir -p $d; cd $d; " * 20  # far deeper than Python would follow
+    script = f"d=$(printf 'd/%.0s' $(seq 100)); cd /data; {deeper} pwd | wc -c"
+    assert int(await output_of(world, script, data=True)) > 3000
+    assert list(settings.volume_dir.iterdir()) == []
+
+
 async def test_a_missing_working_directory_or_user_is_a_start_error(world):
     with pytest.raises(StartError, match="/nowhere"):
         await world.engine.start(world.spec(RUN_FOREVER, workdir="/nowhere"))
@@ -210,8 +225,10 @@ async def test_running_out_of_memory_is_noted_and_logged(world, settings):
     await world.engine.start(spec)
     job = await world.ended(spec.id)
     assert (job.exit_code, job.oom) == (137, True)
-    await trio.sleep(0.1)
-    lines = (settings.log_dir / f"{spec.app}.{spec.id}.web.log.init").read_text().splitlines()
+    path = settings.log_dir / f"{spec.app}.{spec.id}.web.log.init"
+    await until(trio.Path(path).exists)
+    await trio.sleep(0.1)  # for a second line, which must not come
+    lines = path.read_text().splitlines()
     assert [line.split(" ", 1)[1] for line in lines] == [f"init F {OOM_TEXT}"]
 
 
@@ -276,6 +293,26 @@ async def test_a_guest_removes_nothing_that_is_being_made(world, settings, image
         spec = guest.spec(EXIT_42)
         await guest.engine.start(spec)
         assert (await guest.ended(spec.id)).exit_code == 42
+
+
+async def test_a_container_run_by_hand_from_an_image_a_job_became_is_not_a_job(world, settings, image):
+    """A committed image has its job's labels, and so has every container of it."""
+    spec, committed = world.spec(EXIT_42), f"localhost/flynn-aio-test/committed:{os.getpid()}"
+    by_hand = f"by-hand-{settings.appliance}"
+    try:
+        await world.engine.start(spec)
+        await world.ended(spec.id)
+        await world.engine.commit(spec.id, committed)
+        await world.engine.remove(spec.id)
+        await podman("create", "--name", by_hand, committed, *RUN_FOREVER)
+        async with open_world(settings, image) as again:
+            assert await again.engine.jobs() == []
+        await shut_down(settings, kill_s=0)
+        assert by_hand in await podman("ps", "-a", "--format", "{{.Names}}")
+    finally:
+        with trio.CancelScope(shield=True):
+            await podman("rm", "-f", "-t", "0", "--ignore", by_hand)
+            await podman("rmi", "-f", "--ignore", committed)
 
 
 async def test_what_a_crash_left_half_made_is_removed_at_the_next_start(settings, image):
