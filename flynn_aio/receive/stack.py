@@ -9,12 +9,13 @@ Names in a build resolve through the host's own resolver, mounted as `resolv.con
 made before discoverd answers, and need no name of ours.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,7 +106,7 @@ class Stack:
             runner=self._recipe.reference(runner),
             builder=self._recipe.reference(builder),
             cf_stack=self._recipe.cf_stack,
-            buildpacks=publish("buildpacks", self._settings.work_dir),
+            buildpacks=await trio.to_thread.run_sync(publish, "buildpacks", self._settings.work_dir),
         )
 
     async def list(self) -> list[StackImage]:
@@ -132,7 +133,7 @@ class Stack:
     async def _make(self, recipe: Recipe, say: Say) -> None:
         async with _workplace(self._settings.work_dir, recipe.name) as place:
             host = await trio.to_thread.run_sync(read_host, self._recipe.codename)
-            self._lay_out(place, recipe, host)
+            await trio.to_thread.run_sync(self._lay_out, place, recipe, host)
             if recipe.parent:
                 await self._install(recipe, self._recipe.reference(recipe.parent), place, host, say)
             elif await self._pull(say):
@@ -231,7 +232,13 @@ class Stack:
         )
         auth = f'Dir::Etc::netrc "{place / "auth.conf"}";\n' if host.apt_auth else ""
         (place / "mmdebstrap.conf").write_text(host.apt_conf + auth)
+        if shutil.which("mmdebstrap") is None:
+            raise StackError(
+                f"cannot make the stack image {recipe.name}: no registry has {self._recipe.image or 'its base'}, and "
+                "mmdebstrap, which would make it from a Debian mirror, is not installed; type: apt install mmdebstrap"
+            )
         argv = [
+            *("unshare", "--mount"),  # what it mounts goes with it, even when it is killed
             "mmdebstrap",
             "--mode=root",
             "--variant=minbase",
@@ -243,15 +250,8 @@ class Stack:
             str(tar),
             *([str(place / "sources.list")] if host.sources else []),
         ]
-        try:
-            status, tail = await run_program(
-                argv, {**os.environ, "TMPDIR": str(place), "PLACE": str(place)}, partial(_say_step, say)
-            )
-        except FileNotFoundError as exc:
-            raise StackError(
-                f"cannot make the stack image {recipe.name}: no registry has {self._recipe.image or 'its base'}, and "
-                "mmdebstrap, which would make it from a Debian mirror, is not installed; type: apt install mmdebstrap"
-            ) from exc
+        env = {**os.environ, "TMPDIR": str(place), "PLACE": str(place)}
+        status, tail = await run_program(argv, env, partial(_say_step, say))
         if status != 0:
             raise _failure(recipe, f"mmdebstrap ended with status {status}", tail)
         return tar
@@ -259,18 +259,40 @@ class Stack:
 
 @asynccontextmanager
 async def _workplace(work_dir: Path, name: str) -> AsyncIterator[Path]:
-    """A directory for one image in the making, gone at the end."""
-    place = _new_folder(work_dir, f"stack-{name}-")
+    """A directory for one image in the making, gone at the end. What a crash left of others goes first.
+
+    Who makes an image holds a lock on its directory, which the kernel takes back from the dead: `flynn-aio
+    stack build` may be at work beside us.
+    """
+    await trio.to_thread.run_sync(_remove_abandoned, work_dir)
+    place, lock = _new_folder(work_dir, f"stack-{name}-")
     try:
         yield place
     finally:
         with trio.move_on_after(CLEANUP_S, shield=True):
             await trio.to_thread.run_sync(partial(shutil.rmtree, place, ignore_errors=True))
+        os.close(lock)
 
 
-def _new_folder(parent: Path, prefix: str) -> Path:
+def _new_folder(parent: Path, prefix: str) -> tuple[Path, int]:
+    """Make a folder, and return it with the descriptor that holds its lock."""
     parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return folder, descriptor
+
+
+def _remove_abandoned(work_dir: Path) -> None:
+    """Remove folders of images whose maker has died. Blocks."""
+    for folder in work_dir.glob("stack-*"):
+        with suppress(OSError):  # locked: it is in use; or gone meanwhile
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _write_tree(root: Path, recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """The stack makes each image once, through the engine, and leaves nothing half made."""
 
 import dataclasses
+import fcntl
 import os
 
 import pytest
@@ -9,6 +10,7 @@ import trio.testing
 
 from flynn_aio.engine import open_fake_engine, run_forever
 from flynn_aio.receive import stack as stack_module
+from flynn_aio.receive import step as step_module
 from flynn_aio.receive.stack import Stack, StackError
 from flynn_aio.settings import BuildSettings
 
@@ -226,6 +228,37 @@ async def test_a_cancelled_mmdebstrap_is_ended_with_its_children(settings, engin
     for pid in pids.read_text().split():
         assert not is_alive(int(pid))
     assert os.listdir(settings.work_dir) == []
+
+
+async def test_a_killed_mmdebstrap_leaves_no_mount_that_could_be_removed_into(
+    settings, engine, mmdebstrap, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(step_module, "CLEANUP_S", 0.1)
+    ready, kept = tmp_path / "ready", tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    mmdebstrap(f"trap '' TERM; mkdir $PLACE/m; mount --bind {kept} $PLACE/m; touch {ready}; while :; do sleep 1; done")
+    engine.registry.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Stack(settings, engine).ensure, None, Sayings())
+        with trio.fail_after(10):
+            await appears(ready)
+        nursery.cancel_scope.cancel()
+    assert os.listdir(kept) == ["file"]
+    assert os.listdir(settings.work_dir) == []
+
+
+async def test_what_a_crash_left_goes_and_what_another_makes_stays(settings, engine):
+    for name in ("stack-base-dead", "stack-base-busy", "builds"):
+        (settings.work_dir / name / "root").mkdir(parents=True)
+    busy = os.open(settings.work_dir / "stack-base-busy", os.O_RDONLY)
+    try:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        await Stack(settings, engine).ensure(None, Sayings())
+    finally:
+        os.close(busy)
+    left = sorted(path.name.partition("-")[0] for path in settings.work_dir.iterdir())
+    assert (left, (settings.work_dir / "stack-base-busy").exists()) == (["buildpacks", "builds", "stack"], True)
 
 
 async def test_a_registry_that_never_answers_is_given_up(settings, engine, mmdebstrap, monkeypatch):
