@@ -1,8 +1,8 @@
 """The smallest app worth pushing: it greets, and tells which job of which release answered.
 
-    flynn create hello
-    git push flynn master
-    flynn env set GREETING=Servus
+flynn create hello
+git push flynn master
+flynn env set GREETING=Servus
 """
 
 import os
