@@ -179,6 +179,15 @@ async def test_a_buildpack_that_cannot_be_fetched_says_so(workshop: Workshop):
     assert "ERROR: cannot fetch the buildpack file:///app/nowhere#main" in done.stderr
 
 
+async def test_a_version_a_buildpack_does_not_have_is_not_taken_for_another(workshop: Workshop):
+    project = workshop.project()
+    make_buildpack(project.source / "pack")
+    project.env = {"BUILDPACK_URL": "file:///app/pack#v2", "FOO": "bar"}
+    done = await project.build()
+    assert done.code == 1
+    assert "ERROR: cannot fetch the buildpack file:///app/pack#v2" in done.stderr
+
+
 async def test_several_buildpacks_run_in_order_and_see_exports(workshop: Workshop):
     project = workshop.project()
     make_buildpack(project.source / "one")
