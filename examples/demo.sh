@@ -12,6 +12,12 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 
+# Under sudo the appliance tells the invoking user's ~/.flynnrc and git of itself, so that is where to read it.
+if [ -n "${SUDO_USER:-}" ]; then
+    HOME=$(getent passwd "$SUDO_USER" | cut -d: -f6)
+    export HOME
+fi
+
 say "Start the appliance (the first time it makes its keys and the stack images)"
 if flynn-aio status >/dev/null 2>&1; then
     echo "it is running already"
@@ -32,7 +38,7 @@ cd "$work/$app"
 git init --quiet --initial-branch=master .
 git add .
 git -c user.name=demo -c user.email=demo@localhost commit --quiet --message "An example"
-if flynn -a "$app" info >/dev/null 2>&1 && flynn apps | grep -qw "$app"; then
+if flynn -a "$app" info >/dev/null 2>&1 && flynn apps | grep -w "$app" >/dev/null; then
     run flynn -a "$app" remote add --yes
     git fetch --quiet flynn && git reset --quiet --soft flynn/master 2>/dev/null || true
     git -c user.name=demo -c user.email=demo@localhost commit --quiet --allow-empty --message "Once more"

@@ -21,7 +21,9 @@ echo "installing ${missing[*]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive
-if ! { apt-get update && apt-get install --yes --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+# A machine that has just booted may be installing updates by itself.
+patiently=(-o DPkg::Lock::Timeout=300)
+if ! { apt-get update && apt-get "${patiently[@]}" install --yes --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     echo "error: apt-get could not install ${missing[*]}; its last lines are above" >&2
     exit 1
