@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := podman runc conmon netavark iptables mmdebstrap git curl ca-certificates python3-venv
-TEST_PACKAGES := dnsutils busybox-static openssl shellcheck
+PACKAGES := podman runc conmon netavark iptables mmdebstrap mount git curl ca-certificates python3-venv
+TEST_PACKAGES := bind9-dnsutils busybox-static openssl shellcheck
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help demo test check bench setup packages clean

@@ -12,8 +12,6 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote
 
-from msgspec.structs import replace
-
 from ..errors import StartError, ValidationError
 from ..model import (
     APP_META,
@@ -32,13 +30,12 @@ from ..model import (
     Resource,
     as_uuid,
     full_job_id,
+    numbered,
     with_default_resources,
 )
 from .protocol import JobSpec, Mount, Partition
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-FIRST_PORT = 5000
-"""What a port 0 in a release stands for, plus its index. Source: Flynn `jobs.md` §2."""
 
 PORT_PROTOCOLS = frozenset({"tcp", "udp"})
 PROFILES = frozenset({"zfs", "kvm", "loop"})
@@ -182,10 +179,7 @@ def ports_of(process: ProcessType) -> list[Port]:
     for port in process.ports:
         if port.proto and port.proto not in PORT_PROTOCOLS:
             raise StartError(f'unknown port protocol "{port.proto}": a port is tcp or udp')
-    return [
-        port if port.port and port.proto else replace(port, port=port.port or FIRST_PORT + i, proto=port.proto or "tcp")
-        for i, port in enumerate(process.ports)
-    ]
+    return numbered(process.ports)
 
 
 def find_entrypoint(artifacts: Sequence[Artifact], type: str) -> Entrypoint:

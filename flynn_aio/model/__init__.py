@@ -65,6 +65,7 @@ from .release import (
     Resource,
     VolumeReq,
     filled,
+    numbered,
     with_default_resources,
 )
 from .route import Certificate, Route, RouteType, parent_ref
@@ -147,6 +148,7 @@ __all__ = [
     "instance_id",
     "is_app_name",
     "is_web",
+    "numbered",
     "parent_ref",
     "plain",
     "web_service",

@@ -4,7 +4,7 @@ Also the process type with its ports, checks and limits. A release never changes
 change makes a new one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -56,6 +56,18 @@ class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: int
     proto: str
     service: PortService | None = None
+
+
+FIRST_PORT = 5000
+"""What a port 0 becomes, plus its index among the ports of its process type. Source: `jobs.md` §2."""
+
+
+def numbered(ports: Sequence[Port]) -> list[Port]:
+    """Return ports as a job has them: a 0 gets its number, and what names no protocol is tcp."""
+    return [
+        port if port.port and port.proto else replace(port, port=port.port or FIRST_PORT + i, proto=port.proto or "tcp")
+        for i, port in enumerate(ports)
+    ]
 
 
 class VolumeReq(Struct, frozen=True, kw_only=True, omit_defaults=True):

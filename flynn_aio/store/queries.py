@@ -6,9 +6,7 @@ refers to them (jobs, events) stays.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from msgspec.structs import replace
 from sqlite_utils import Database
 
 from ..errors import NotFound
@@ -26,7 +24,6 @@ from ..model import (
     Job,
     JobID,
     PlacedJob,
-    Port,
     Release,
     ReleaseID,
     Route,
@@ -35,15 +32,11 @@ from ..model import (
     ScaleRequest,
     Time,
     as_uuid,
+    numbered,
 )
 from . import rows
 from .feed import EventFilter
 from .rows import Row
-
-T = TypeVar("T")
-
-FIRST_AUTO_PORT = 5000
-"""A release's port 0 becomes this plus its index."""
 
 
 def _all(db: Database, sql: str, values: Sequence[object] = ()) -> list[Row]:
@@ -216,11 +209,6 @@ def placed_jobs(db: Database) -> list[PlacedJob]:
         ports = numbered(process.ports) if process else []
         placed.append(rows.placed_job(tuple(row), ports))
     return placed
-
-
-def numbered(ports: Sequence[Port]) -> list[Port]:
-    """Return ports with every 0 replaced by the number its index gives it."""
-    return [replace(port, port=port.port or FIRST_AUTO_PORT + index) for index, port in enumerate(ports)]
 
 
 # Deployments

@@ -6,7 +6,7 @@ import trio
 
 from flynn_aio.engine import Behaviour, JobSpec, fails_to_start
 from flynn_aio.errors import EngineError
-from flynn_aio.model import JobState, ProcessType
+from flynn_aio.model import JobState
 from flynn_aio.scheduler import executor
 
 DOWN = JobState.DOWN
@@ -119,9 +119,15 @@ async def test_no_more_jobs_are_claimed_than_can_be_started_at_once(autojump_clo
     assert len(world.engine.started) == 2  # the others were never begun
 
 
-async def test_a_release_that_breaks_our_own_code_fails_its_own_jobs_only(autojump_clock, world):
-    broken = {"printer": ProcessType(args=["print"], mounts=[{"target": "/srv"}])}  # no location
-    app, release = await world.app(broken, name="broken")
+async def test_a_release_that_breaks_our_own_code_fails_its_own_jobs_only(autojump_clock, world, monkeypatch):
+    def formation_spec(*, app, **facts):
+        if app.name == "broken":
+            raise KeyError("a mistake of ours")
+        return engine_spec(app=app, **facts)
+
+    engine_spec = executor.formation_spec
+    monkeypatch.setattr(executor, "formation_spec", formation_spec)
+    app, release = await world.app(name="broken")
     well, its_release = await world.app(name="well")
     async with world.scheduler():
         await world.scale(app, release, printer=1)
