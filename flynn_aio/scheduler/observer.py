@@ -124,16 +124,18 @@ def _missing(placed: PlacedJob, now: Time) -> Sighting:
             return Sighting(job)
     if placed.started_at is None and job.state is JobState.STARTING:
         return Sighting(job)
-    # Whoever is attached to a one-off job removes it when it has ended: that is no accident.
-    return _ended(placed, now, host_error=GONE if placed.formation else None)
+    # Whoever is attached to a one-off job removes it when it has ended: that is no accident. And a container that
+    # was taken away – by `flynn-aio down`, a reboot, somebody's `podman rm` – says nothing bad about its app.
+    return _ended(placed, now, host_error=GONE if placed.formation else None, crashed=False)
 
 
-def _ended(placed: PlacedJob, now: Time, *, host_error: str | None = None) -> Sighting:
+def _ended(placed: PlacedJob, now: Time, *, host_error: str | None = None, crashed: bool | None = None) -> Sighting:
+    """Return the end of a job; by itself it `crashed` unless it was told to stop."""
     down = replace(placed.job, state=JobState.DOWN, host_error=host_error)
     return Sighting(
         down,
         (PutJob(down, formation=placed.formation),),
-        crashed=placed.job.state is not JobState.STOPPING,
+        crashed=placed.job.state is not JobState.STOPPING if crashed is None else crashed,
         ran_for=now - placed.started_at if placed.started_at else timedelta(0),
     )
 

@@ -119,9 +119,9 @@ def test_a_signal_counts_as_exit_status_0(code, shown):
 # Missing
 
 
-def test_a_container_that_was_seen_and_is_missing_is_gone():
+def test_a_container_that_was_seen_and_is_missing_is_gone_without_a_crash():
     sighting = seen(serving("a"))
-    assert (said(sighting), sighting.job.host_error, sighting.crashed) == ([DOWN], GONE, True)
+    assert (said(sighting), sighting.job.host_error, sighting.crashed) == ([DOWN], GONE, False)
 
 
 def test_a_stopping_job_that_is_missing_is_down():
