@@ -5,6 +5,7 @@ The stories share one appliance and, in order, one app: each begins where the on
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import time
@@ -184,6 +185,23 @@ def test_a_terminal_is_a_terminal(appliance, repo):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert b"/dev/pts/" in seen
     assert b"got it" in seen
+
+
+def test_ctrl_c_on_a_terminal_ends_a_program_that_does_not_mind_it(appliance, repo):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(
+            "flynn", ["flynn", "-a", "hello", "run", "bash", "-c", "echo ready; exec sleep 1000"], appliance.environ
+        )
+    seen = b""
+    while b"ready" not in seen:
+        seen += os.read(terminal, 4096)
+    os.write(terminal, b"\x03")
+    ended = os.pidfd_open(pid)
+    assert select.select([ended], [], [], 10)[0], seen
+    os.close(ended)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
 
 
 def test_a_detached_job_is_logged(appliance, repo):
