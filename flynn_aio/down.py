@@ -10,7 +10,7 @@ import trio
 
 from .bootstrap import claimed, lock_file, running_pid
 from .settings import Settings
-from .up import ERROR, expected
+from .up import ERROR, diary, expected
 
 MARGIN_S = 20.0
 """Beyond the drain the settings allow: the store's last checkpoint, a slow disk."""
@@ -25,7 +25,7 @@ def down(settings: Settings) -> int:
         return 0
     try:
         _stop_process(settings)
-        with claimed(settings.data_dir):
+        with claimed(settings.data_dir), diary(settings, to_file=True):
             removed = trio.run(shut_down, settings.engine)
     except BaseException as exc:
         errors = expected(exc)

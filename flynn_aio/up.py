@@ -55,7 +55,7 @@ def up(settings: Settings, *, user: User | None, to_file: bool) -> int:
     started = time.monotonic()
     _raise_fd_limit()
     try:
-        with claimed(settings.data_dir), _logging(settings, to_file):
+        with claimed(settings.data_dir), diary(settings, to_file=to_file):
             try:
                 trio.run(partial(_run, settings, user, started))
             except BaseException as exc:
@@ -237,7 +237,7 @@ class _Lines(logging.Formatter):
 
 
 @contextmanager
-def _logging(settings: Settings, to_file: bool) -> Iterator[None]:
+def diary(settings: Settings, *, to_file: bool) -> Iterator[None]:
     """Send log records through a thread of their own: a slow disk or terminal must not hold up the loop."""
     handler: logging.Handler = (
         logging.handlers.RotatingFileHandler(log_file(settings), maxBytes=LOG_FILE_BYTES, backupCount=1)

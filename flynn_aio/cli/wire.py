@@ -8,6 +8,7 @@ Source: `controller-api.md` §1.1; Flynn `pkg/dialer`, `pkg/pinned`.
 
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Mapping
 from io import BufferedReader
@@ -17,6 +18,7 @@ from .failure import Failure
 from .http1 import Response, read_response, request_bytes
 
 DIAL_PATIENCE_S = 30.0
+DIAL_QUIET_S = 2.0  # then a person is told what the silence is about
 DIAL_PAUSE_S = 0.5
 DIAL_TIMEOUT_S = 5.0  # for one try; a packet lost twice still makes it
 HANDSHAKE_TIMEOUT_S = 10.0  # a server that is up but overloaded still makes it
@@ -109,13 +111,18 @@ def addresses(host: str) -> tuple[str, ...]:
 
 
 def _dial_patiently(host: str, port: int) -> socket.socket:
-    give_up_at = time.monotonic() + DIAL_PATIENCE_S
+    began = time.monotonic()
+    told = not sys.stderr.isatty()  # a program gets what Flynn's client prints, and no more
     while True:
         try:
             return _dial_once(host, port)
         except (ConnectionRefusedError, TimeoutError):
-            if time.monotonic() + DIAL_PAUSE_S > give_up_at:
+            waited = time.monotonic() - began
+            if waited + DIAL_PAUSE_S > DIAL_PATIENCE_S:
                 raise
+            if not told and waited >= DIAL_QUIET_S:
+                print(f"{host}:{port} does not answer; trying for {DIAL_PATIENCE_S:.0f} s", file=sys.stderr)
+                told = True
             time.sleep(DIAL_PAUSE_S)
 
 

@@ -103,6 +103,18 @@ def test_a_refused_connection_is_tried_again_for_a_while(monkeypatch):
     assert time.monotonic() - began >= 0.1
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_person_is_told_what_the_silence_is_about(monkeypatch, capsys, terminal):
+    for name, seconds in (("DIAL_PATIENCE_S", 0.3), ("DIAL_QUIET_S", 0.1), ("DIAL_PAUSE_S", 0.05)):
+        monkeypatch.setattr(wire, name, seconds)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    port = closed_port()
+    with pytest.raises(Failure):
+        Client(Cluster("x", f"http://shop.localhost:{port}")).get("/apps")
+    told = f"shop.localhost:{port} does not answer; trying for 0 s\n"
+    assert capsys.readouterr().err == (told if terminal else "")
+
+
 def test_a_controller_that_comes_up_late_is_found(monkeypatch):
     monkeypatch.setattr(wire, "DIAL_PAUSE_S", 0.05)
     port = closed_port()
