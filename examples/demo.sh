@@ -54,7 +54,7 @@ say "Scale it"
 run flynn scale web=2
 run flynn ps
 
-say "Change its environment: a new release, deployed without losing a request"
+say "Change its environment: a new release; the old processes leave when the new ones are up"
 run flynn env set GREETING="Hello again, it is $(date +%H:%M:%S)"
 fetch /
 
