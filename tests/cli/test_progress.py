@@ -1,0 +1,43 @@
+"""The progress bar."""
+
+import io
+import sys
+
+from flynn_aio.cli.progress import Progress, line
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_bar_shows_the_share_the_amounts_and_the_rate():
+    assert line("dump", 512 * 1024, 1024 * 1024, 2.0, 200) == (
+        "dump [############            ]  50% 512kB of 1MB 256kB/s"
+    )
+
+
+def test_without_a_total_there_is_only_the_amount():
+    assert line("dump", 2048, None, 1.0, 200) == "dump 2kB 2kB/s"
+
+
+def test_a_bar_never_wraps():
+    assert len(line("a very long label", 10, 100, 1.0, 12)) == 12
+
+
+def test_it_is_drawn_on_a_terminal_not_more_often_than_needed_and_is_gone_afterwards(monkeypatch):
+    terminal, clock = Terminal(), iter([0.0, 1.0, 1.01, 1.2])
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress("dump", 100, now=lambda: next(clock)) as progress:
+        for _ in range(3):
+            progress.advance(10)
+    assert terminal.getvalue().count("dump") == 2
+    assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+def test_nothing_is_drawn_for_a_pipe_or_when_asked_to_be_quiet(monkeypatch):
+    for stream, quiet in ((io.StringIO(), False), (Terminal(), True)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Progress("dump", 100, quiet=quiet) as progress:
+            progress.advance(50)
+        assert stream.getvalue() == ""
