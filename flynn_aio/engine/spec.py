@@ -27,7 +27,7 @@ from ..model import (
     Port,
     ProcessType,
     Release,
-    Resource,
+    ResourceSpec,
     as_uuid,
     full_job_id,
     numbered,
@@ -287,7 +287,7 @@ def _mounts(mounts: Sequence[Mapping[str, Any]]) -> tuple[Mount, ...]:
     )
 
 
-def _with_limits(spec: JobSpec, resources: Mapping[str, Resource]) -> JobSpec:
+def _with_limits(spec: JobSpec, resources: Mapping[str, ResourceSpec]) -> JobSpec:
     limits = {kind: resource.limit or 0 for kind, resource in with_default_resources(resources).items()}
     for kind, limit in limits.items():
         if limit < 0:

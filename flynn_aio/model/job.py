@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from .ids import AppID, ArtifactID, JobID, ReleaseID
 from .json import Time
-from .release import Port, Resource
+from .release import Port, ResourceSpec
 
 
 class JobState(StrEnum):
@@ -81,7 +81,7 @@ class NewJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tty_columns: int = 0
     tty_lines: int = 0
     disable_log: bool = False
-    resources: dict[str, Resource] | None = None
+    resources: dict[str, ResourceSpec] | None = None
     data: bool = False
     partition: str = ""
     profiles: list[str] | None = None

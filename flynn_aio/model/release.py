@@ -75,18 +75,18 @@ class VolumeReq(Struct, frozen=True, kw_only=True, omit_defaults=True):
     delete_on_stop: bool = False
 
 
-class Resource(Struct, frozen=True, kw_only=True):
+class ResourceSpec(Struct, frozen=True, kw_only=True):
     """What a process asks for and may use at most, in the unit of its kind."""
 
     request: int | None = None
     limit: int | None = None
 
 
-DEFAULT_RESOURCES: Mapping[str, Resource] = {
-    "memory": Resource(request=1024 * MIB, limit=1024 * MIB),  # bytes
-    "temp_disk": Resource(request=100 * MIB, limit=100 * MIB),  # bytes
-    "cpu": Resource(request=1000, limit=1000),  # milliCPU
-    "max_fd": Resource(request=10000, limit=10000),  # descriptors
+DEFAULT_RESOURCES: Mapping[str, ResourceSpec] = {
+    "memory": ResourceSpec(request=1024 * MIB, limit=1024 * MIB),  # bytes
+    "temp_disk": ResourceSpec(request=100 * MIB, limit=100 * MIB),  # bytes
+    "cpu": ResourceSpec(request=1000, limit=1000),  # milliCPU
+    "max_fd": ResourceSpec(request=10000, limit=10000),  # descriptors
 }
 """What a process gets when its release says nothing. Source: Flynn `host/resource`."""
 
@@ -106,7 +106,7 @@ class ProcessType(Struct, frozen=True, kw_only=True, omit_defaults=True):
     host_pid_namespace: bool = False
     service: str = ""
     resurrect: bool = False
-    resources: dict[str, Resource] = field(default_factory=dict)
+    resources: dict[str, ResourceSpec] = field(default_factory=dict)
     mounts: list[dict[str, Any]] = field(default_factory=list)
     profiles: list[str] = field(default_factory=list)
     linux_capabilities: list[str] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Release(Struct, frozen=True, kw_only=True, omit_defaults=True):
     artifact: ArtifactID | None = None
 
 
-def with_default_resources(resources: Mapping[str, Resource]) -> dict[str, Resource]:
+def with_default_resources(resources: Mapping[str, ResourceSpec]) -> dict[str, ResourceSpec]:
     """Return `resources` with every missing kind filled in, and missing halves made equal.
 
     Unknown kinds are kept untouched. Source: Flynn `host/resource/resource.go`, `SetDefaults`.
@@ -144,9 +144,9 @@ def with_default_resources(resources: Mapping[str, Resource]) -> dict[str, Resou
         if given is None or (given.request is None and given.limit is None):
             filled[kind] = default
         elif given.limit is None:
-            filled[kind] = Resource(request=given.request, limit=given.request)
+            filled[kind] = ResourceSpec(request=given.request, limit=given.request)
         elif given.request is None:
-            filled[kind] = Resource(request=given.limit, limit=given.limit)
+            filled[kind] = ResourceSpec(request=given.limit, limit=given.limit)
     return filled
 
 

@@ -19,7 +19,7 @@ from flynn_aio.engine import (
     ports_of,
 )
 from flynn_aio.errors import StartError
-from flynn_aio.model import App, AppID, Artifact, JobID, NewJob, Port, ProcessType, Release, ReleaseID, Resource
+from flynn_aio.model import App, AppID, Artifact, JobID, NewJob, Port, ProcessType, Release, ReleaseID, ResourceSpec
 
 APP = App(id=AppID("00000000-0000-4000-8000-00000000000a"), name="hello", meta={})
 JOB = JobID("00000000-0000-4000-8000-0000000000b1")
@@ -114,12 +114,12 @@ def test_output_is_logged_unless_disabled():
 
 @pytest.mark.parametrize(("milli", "shares"), [(1000, 1024), (750, 768), (1, 2), (0, 2), (4000, 4096)])
 def test_cpu_shares(milli, shares):
-    process = ProcessType(resources={"cpu": Resource(limit=milli)})
+    process = ProcessType(resources={"cpu": ResourceSpec(limit=milli)})
     assert formation(with_process(process)).cpu_shares == shares
 
 
 def test_limits_of_a_one_off_job_lie_over_the_defaults():
-    spec = one_off(NewJob(resources={"memory": Resource(limit=209715200), "max_fd": Resource(request=9000)}))
+    spec = one_off(NewJob(resources={"memory": ResourceSpec(limit=209715200), "max_fd": ResourceSpec(request=9000)}))
     assert (spec.memory_bytes, spec.max_fd, spec.cpu_shares) == (209715200, 9000, 1024)
 
 

@@ -10,7 +10,7 @@ from flynn_aio.model import (
     Artifact,
     ProcessType,
     Release,
-    Resource,
+    ResourceSpec,
     ScaleRequest,
     ScaleState,
     Time,
@@ -121,11 +121,13 @@ def test_job_ids_are_known_in_both_forms():
 
 
 def test_missing_resources_and_halves_are_filled():
-    filled = with_default_resources({"memory": Resource(request=1), "cpu": Resource(limit=750), "gpu": Resource()})
-    assert filled["memory"] == Resource(request=1, limit=1)
-    assert filled["cpu"] == Resource(request=750, limit=750)
-    assert filled["max_fd"] == Resource(request=10000, limit=10000)
-    assert filled["gpu"] == Resource()
+    filled = with_default_resources(
+        {"memory": ResourceSpec(request=1), "cpu": ResourceSpec(limit=750), "gpu": ResourceSpec()}
+    )
+    assert filled["memory"] == ResourceSpec(request=1, limit=1)
+    assert filled["cpu"] == ResourceSpec(request=750, limit=750)
+    assert filled["max_fd"] == ResourceSpec(request=10000, limit=10000)
+    assert filled["gpu"] == ResourceSpec()
 
 
 def test_an_artifact_says_what_it_is():

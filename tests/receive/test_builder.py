@@ -5,7 +5,7 @@ import pytest
 
 from flynn_aio.engine import Mount
 from flynn_aio.errors import ValidationError
-from flynn_aio.model import MIB, App, AppID, JobID, ProcessType, Release, Resource
+from flynn_aio.model import MIB, App, AppID, JobID, ProcessType, Release, ResourceSpec
 from flynn_aio.receive.builder import (
     Detected,
     Workplace,
@@ -21,7 +21,9 @@ from .conftest import build_settings
 
 
 def limited(limit):
-    return Release(processes={"slugbuilder": ProcessType(resources={"memory": Resource(request=limit, limit=limit)})})
+    return Release(
+        processes={"slugbuilder": ProcessType(resources={"memory": ResourceSpec(request=limit, limit=limit)})}
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from flynn_aio.engine import Stream
-from flynn_aio.model import MIB, SLUGBUILDER_TYPE, ProcessType, Release, Resource
+from flynn_aio.model import MIB, SLUGBUILDER_TYPE, ProcessType, Release, ResourceSpec
 from flynn_aio.store import changes, queries
 
 from ..support.build import make_app
@@ -268,7 +268,7 @@ async def test_the_build_sees_what_it_should_and_nothing_else(place):
         meta=release.meta,
         processes={
             **release.processes,
-            SLUGBUILDER_TYPE: ProcessType(resources={"memory": Resource(request=2048 * MIB, limit=2048 * MIB)}),
+            SLUGBUILDER_TYPE: ProcessType(resources={"memory": ResourceSpec(request=2048 * MIB, limit=2048 * MIB)}),
         },
     )
 

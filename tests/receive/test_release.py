@@ -9,7 +9,7 @@ from flynn_aio.model import (
     PortService,
     ProcessType,
     Release,
-    Resource,
+    ResourceSpec,
     VolumeReq,
 )
 from flynn_aio.receive.release import new_release, push_meta, runner_artifact, slug_artifact
@@ -58,7 +58,7 @@ def test_what_was_configured_on_a_type_stays():
         args=["old"],
         env={"A": "1"},
         ports=[replace(WEB.ports[0], port=9090)],
-        resources={"memory": Resource(request=1, limit=2)},
+        resources={"memory": ResourceSpec(request=1, limit=2)},
         volumes=[VolumeReq(path="/data")],
     )
     release = assemble(["web"], Release(processes={"web": configured}))
@@ -72,7 +72,7 @@ def test_ports_without_a_service_keep_their_numbers_and_get_one():
 
 
 def test_types_that_vanished_go_and_the_limits_of_builds_stay():
-    limits = ProcessType(resources={"memory": Resource(request=1, limit=2)})
+    limits = ProcessType(resources={"memory": ResourceSpec(request=1, limit=2)})
     before = Release(processes={"gone": ProcessType(), "slugbuilder": limits}, env={"A": "1"}, meta={"mine": "x"})
     release = assemble(["worker"], before, env={"B": "2"})
     assert list(release.processes) == ["worker", "slugbuilder"]

@@ -13,7 +13,7 @@ from flynn_aio.model import (
     JobState,
     ProcessType,
     Release,
-    Resource,
+    ResourceSpec,
     Route,
     RouteType,
     decode,
@@ -144,12 +144,12 @@ async def test_the_same_artifact_twice_is_one(store):
 
 async def test_a_release_gets_the_resources_it_did_not_name(store):
     app = await make_app(store)
-    process = ProcessType(resources={"memory": Resource(limit=5), "gpu": Resource(request=1)})
+    process = ProcessType(resources={"memory": ResourceSpec(limit=5), "gpu": ResourceSpec(request=1)})
     release = await make_release(store, app, {"web": process})
     resources = release.processes["web"].resources
-    assert resources["memory"] == Resource(request=5, limit=5)
-    assert resources["cpu"] == Resource(request=1000, limit=1000)
-    assert resources["gpu"] == Resource(request=1)
+    assert resources["memory"] == ResourceSpec(request=5, limit=5)
+    assert resources["cpu"] == ResourceSpec(request=1000, limit=1000)
+    assert resources["gpu"] == ResourceSpec(request=1)
     assert release.artifact == release.artifacts[0]
 
 
