@@ -10,13 +10,26 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from ..errors import FlynnError, NotFound, ValidationError
-from ..model import EventID, encode
+from ..model import Event, EventID, encode
 from ..store import EventFilter, Subscription, queries
 from . import sse
 from .request import EVENT_STREAM, JSON, Parts, Reply, Request, Stream, decimal, reply
+from .shape import EventStream, Param
 
 CONTENT_TYPE = f"{EVENT_STREAM}; charset=utf-8"
 MAX_ID = 2**63 - 1
+
+GIVES = list[Event] | EventStream[Event]
+PARAMS = (
+    Param("app_id", "only events of this app: its id or its name"),
+    Param("object_types", "only events of these types, with commas"),
+    Param("object_id", "only events of this object"),
+    Param("count", "at most so many of the newest events; of a stream: of those it replays", int),
+    Param("before_id", "list: only events with a smaller id", int),
+    Param("since_id", "list: only events with a greater id", int),
+    Param("past", "stream: replay what has happened, then go on", bool),
+    Param("Last-Event-Id", "stream: replay events with a greater id, then go on; 0 is as if absent", int, "header"),
+)
 
 
 async def get(parts: Parts, request: Request) -> Reply:

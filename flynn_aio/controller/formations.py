@@ -5,7 +5,12 @@ from ..model import ExpandedFormation, Formation, ReleaseID, ScaleRequest, Scale
 from ..store import Database, Transaction, changes, queries
 from .body import read_json
 from .request import EMPTY, Parts, Reply, Request, reply
+from .shape import Param
 from .wire import FormationRequest, ScaleRequestBody, check_counts, one_of
+
+ACTIVE = (Param("active", "must be `true`: only formations that want a job can be listed", bool),)
+GIVES = Formation | ExpandedFormation
+PARAMS = (Param("expand", "show the app, the release and its artifacts instead of their ids", bool),)
 
 
 async def list_active(parts: Parts, request: Request) -> Reply:

@@ -5,8 +5,10 @@ Source: `controller-api.md` §7, `logs.md` §4; Flynn `controller/app.go`, `AppL
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Literal
 
 import trio
+from msgspec import Struct
 
 from ..errors import ValidationError
 from ..logs import LogMessage, LogQuery
@@ -14,6 +16,7 @@ from ..model import AppID, bare_job_id, encode
 from ..store import queries
 from . import sse
 from .request import EVENT_STREAM, Parts, Request, Stream, decimal
+from .shape import EventStream, Lines, Param
 
 MAX_LINES = 10_000
 DEFAULT_STREAMS = frozenset({"stdout", "stderr"})
@@ -21,6 +24,26 @@ BATCH = 200
 """Lines in one piece of the answer. What is there is sent at once; nothing waits for a full batch."""
 
 EOF = sse.frame(b'{"event":"eof"}')
+
+PARAMS = (
+    Param("follow", "keep sending what comes", bool),
+    Param(
+        "lines", f"at most so many of the newest lines, 0 to {MAX_LINES}; 0 or absent: all, or none when following", int
+    ),
+    Param("job_id", "only lines of this job"),
+    Param("process_type", "only lines of this type; present but empty: of one-off jobs"),
+    Param("stream_types", "some of `stdout`, `stderr` and `init`, with commas; without it the first two"),
+)
+
+
+class LogEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One frame of a log as server-sent events; `eof` is the last."""
+
+    event: Literal["message", "eof"]
+    data: LogMessage | None = None
+
+
+GIVES = Lines[LogMessage] | EventStream[LogEvent]
 
 
 async def get(parts: Parts, request: Request) -> Stream:

@@ -4,7 +4,7 @@ import msgspec
 import trio
 
 from ..model import encode
-from .request import EMPTY, JSON, Parts, Reply, Request
+from .request import EMPTY, JSON, Parts, Reply, Request, StatusReply
 
 
 async def ping(parts: Parts, request: Request) -> Reply:
@@ -15,7 +15,7 @@ async def ping(parts: Parts, request: Request) -> Reply:
 async def status(parts: Parts, request: Request) -> Reply:
     """Show how the appliance is; an unhealthy one says so with its status as well."""
     found = await parts.status()
-    body = msgspec.json.format(encode({"data": found}), indent=2) + b"\n"
+    body = msgspec.json.format(encode(StatusReply(data=found)), indent=2) + b"\n"
     return Reply(body, JSON, 200 if found.status == "healthy" else 500)
 
 

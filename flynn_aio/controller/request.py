@@ -39,6 +39,12 @@ class Status(Struct, frozen=True, kw_only=True):
     version: str = "dev"
 
 
+class StatusReply(Struct, frozen=True, kw_only=True):
+    """The body of `/.well-known/status`."""
+
+    data: Status
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The parts of the appliance the API speaks for.

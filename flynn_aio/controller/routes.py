@@ -1,16 +1,31 @@
-"""Every method and path of the API, who serves it and what key it needs: on one screen.
+"""Every method and path of the API, who serves it, what it takes and gives and what key it needs: on one screen.
 
 A ``:name`` stands for one segment and reaches the handler as `Request.params[name]`. Where
 `upgrade` is given, the same request with ``Upgrade: flynn-attach/0`` goes there instead.
+`takes` and `gives` are the types of the bodies, as `shape` tells; `params` is what may be asked
+for beside the path.
 
 Source: `controller-api.md` §5; Flynn `controller/controller.go`, `appHandler`.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from urllib.parse import unquote
 
+from ..model import (
+    App,
+    Artifact,
+    Deployment,
+    Event,
+    ExpandedFormation,
+    Formation,
+    Job,
+    NewJob,
+    Release,
+    Route,
+    ScaleRequest,
+)
 from . import (
     apps,
     artifacts,
@@ -23,7 +38,18 @@ from . import (
     misc,
     releases,
 )
-from .request import Handler, Parts, Request
+from .request import Handler, Parts, Request, StatusReply
+from .shape import Param, Pem
+from .wire import (
+    AppRequest,
+    AppUpdate,
+    ArtifactRequest,
+    FormationRequest,
+    ReleaseRef,
+    ReleaseRequest,
+    RouteRequest,
+    ScaleRequestBody,
+)
 
 
 class Auth(Enum):
@@ -37,56 +63,68 @@ class Auth(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
+    """One row of the table.
+
+    Attributes:
+        takes: the struct of the body; ``None`` when none is read.
+        gives: what a 200 has in it, see `shape`; ``None`` when it is empty.
+        params: what may be asked for in the query or in headers.
+    """
+
     method: str
     path: str
     handler: Handler
     auth: Auth = Auth.KEY
+    _: KW_ONLY
+    takes: object = None
+    gives: object
+    params: tuple[Param, ...] = ()
     upgrade: Callable[[Parts, Request], Awaitable[jobs.OneOff]] | None = None
 
 
 TABLE = (
-    Endpoint("GET", "/ping", misc.ping, Auth.NONE),
-    Endpoint("GET", "/.well-known/status", misc.status),
-    Endpoint("GET", "/ca-cert", misc.ca_certificate, Auth.OPTIONAL),
-    Endpoint("GET", "/apps", apps.list_all),
-    Endpoint("POST", "/apps", apps.create),
-    Endpoint("GET", "/apps/:app", apps.get),
-    Endpoint("POST", "/apps/:app", apps.update),
-    Endpoint("POST", "/apps/:app/meta", apps.update),
-    Endpoint("DELETE", "/apps/:app", apps.delete),
-    Endpoint("GET", "/apps/:app/log", log.get, Auth.STREAM),
-    Endpoint("GET", "/artifacts", artifacts.list_all),
-    Endpoint("POST", "/artifacts", artifacts.create),
-    Endpoint("GET", "/artifacts/:artifact", artifacts.get),
-    Endpoint("GET", "/releases", releases.list_all),
-    Endpoint("POST", "/releases", releases.create),
-    Endpoint("GET", "/releases/:release", releases.get),
-    Endpoint("GET", "/apps/:app/releases", releases.list_of_app),
-    Endpoint("DELETE", "/apps/:app/releases/:release", releases.delete),
-    Endpoint("GET", "/apps/:app/release", releases.get_current),
-    Endpoint("PUT", "/apps/:app/release", releases.set_current),
-    Endpoint("GET", "/formations", formations.list_active),
-    Endpoint("GET", "/apps/:app/formations", formations.list_of_app),
-    Endpoint("GET", "/apps/:app/formations/:release", formations.get),
-    Endpoint("PUT", "/apps/:app/formations/:release", formations.put),
-    Endpoint("DELETE", "/apps/:app/formations/:release", formations.delete),
-    Endpoint("PUT", "/apps/:app/scale/:release", formations.scale),
-    Endpoint("GET", "/active-jobs", jobs.list_active),
-    Endpoint("GET", "/apps/:app/jobs", jobs.list_of_app),
-    Endpoint("POST", "/apps/:app/jobs", jobs.run, upgrade=jobs.prepare),
-    Endpoint("GET", "/apps/:app/jobs/:job", jobs.get),
-    Endpoint("DELETE", "/apps/:app/jobs/:job", jobs.kill),
-    Endpoint("POST", "/apps/:app/deploy", deployments.create),
-    Endpoint("GET", "/apps/:app/deployments", deployments.list_of_app),
-    Endpoint("GET", "/deployments/:deployment", deployments.get),
-    Endpoint("GET", "/routes", http_routes.list_all),
-    Endpoint("GET", "/apps/:app/routes", http_routes.list_of_app),
-    Endpoint("POST", "/apps/:app/routes", http_routes.create),
-    Endpoint("GET", "/apps/:app/routes/:type/:route", http_routes.get),
-    Endpoint("PUT", "/apps/:app/routes/:type/:route", http_routes.update),
-    Endpoint("DELETE", "/apps/:app/routes/:type/:route", http_routes.delete),
-    Endpoint("GET", "/events", events.get_many, Auth.STREAM),
-    Endpoint("GET", "/events/:event", events.get),
+    Endpoint("GET", "/ping", misc.ping, Auth.NONE, gives=None),
+    Endpoint("GET", "/.well-known/status", misc.status, gives=StatusReply),
+    Endpoint("GET", "/ca-cert", misc.ca_certificate, Auth.OPTIONAL, gives=Pem),
+    Endpoint("GET", "/apps", apps.list_all, gives=list[App]),
+    Endpoint("POST", "/apps", apps.create, takes=AppRequest, gives=App),
+    Endpoint("GET", "/apps/:app", apps.get, gives=App),
+    Endpoint("POST", "/apps/:app", apps.update, takes=AppUpdate, gives=App),
+    Endpoint("POST", "/apps/:app/meta", apps.update, takes=AppUpdate, gives=App),
+    Endpoint("DELETE", "/apps/:app", apps.delete, gives=None),
+    Endpoint("GET", "/apps/:app/log", log.get, Auth.STREAM, gives=log.GIVES, params=log.PARAMS),
+    Endpoint("GET", "/artifacts", artifacts.list_all, gives=list[Artifact]),
+    Endpoint("POST", "/artifacts", artifacts.create, takes=ArtifactRequest, gives=Artifact),
+    Endpoint("GET", "/artifacts/:artifact", artifacts.get, gives=Artifact),
+    Endpoint("GET", "/releases", releases.list_all, gives=list[Release]),
+    Endpoint("POST", "/releases", releases.create, takes=ReleaseRequest, gives=Release),
+    Endpoint("GET", "/releases/:release", releases.get, gives=Release),
+    Endpoint("GET", "/apps/:app/releases", releases.list_of_app, gives=list[Release]),
+    Endpoint("DELETE", "/apps/:app/releases/:release", releases.delete, gives=None),
+    Endpoint("GET", "/apps/:app/release", releases.get_current, gives=Release),
+    Endpoint("PUT", "/apps/:app/release", releases.set_current, takes=ReleaseRef, gives=Release),
+    Endpoint("GET", "/formations", formations.list_active, gives=list[ExpandedFormation], params=formations.ACTIVE),
+    Endpoint("GET", "/apps/:app/formations", formations.list_of_app, gives=list[Formation]),
+    Endpoint("GET", "/apps/:app/formations/:release", formations.get, gives=formations.GIVES, params=formations.PARAMS),
+    Endpoint("PUT", "/apps/:app/formations/:release", formations.put, takes=FormationRequest, gives=Formation),
+    Endpoint("DELETE", "/apps/:app/formations/:release", formations.delete, gives=None),
+    Endpoint("PUT", "/apps/:app/scale/:release", formations.scale, takes=ScaleRequestBody, gives=ScaleRequest),
+    Endpoint("GET", "/active-jobs", jobs.list_active, gives=list[Job]),
+    Endpoint("GET", "/apps/:app/jobs", jobs.list_of_app, gives=list[Job]),
+    Endpoint("POST", "/apps/:app/jobs", jobs.run, takes=NewJob, gives=Job, upgrade=jobs.prepare),
+    Endpoint("GET", "/apps/:app/jobs/:job", jobs.get, gives=Job),
+    Endpoint("DELETE", "/apps/:app/jobs/:job", jobs.kill, gives=None),
+    Endpoint("POST", "/apps/:app/deploy", deployments.create, takes=ReleaseRef, gives=Deployment),
+    Endpoint("GET", "/apps/:app/deployments", deployments.list_of_app, gives=list[Deployment]),
+    Endpoint("GET", "/deployments/:deployment", deployments.get, gives=Deployment),
+    Endpoint("GET", "/routes", http_routes.list_all, gives=list[Route]),
+    Endpoint("GET", "/apps/:app/routes", http_routes.list_of_app, gives=list[Route]),
+    Endpoint("POST", "/apps/:app/routes", http_routes.create, takes=RouteRequest, gives=Route),
+    Endpoint("GET", "/apps/:app/routes/:type/:route", http_routes.get, gives=Route),
+    Endpoint("PUT", "/apps/:app/routes/:type/:route", http_routes.update, takes=RouteRequest, gives=Route),
+    Endpoint("DELETE", "/apps/:app/routes/:type/:route", http_routes.delete, gives=None),
+    Endpoint("GET", "/events", events.get_many, Auth.STREAM, gives=events.GIVES, params=events.PARAMS),
+    Endpoint("GET", "/events/:event", events.get, gives=Event),
 )
 
 _SHAPES: dict[tuple[str, int], list[tuple[list[str], Endpoint]]] = {}

@@ -21,38 +21,77 @@ def path_of(endpoint):
     )
 
 
-@pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+each_endpoint = pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+
+
+@each_endpoint
 async def test_every_route_asks_for_a_key_unless_it_says_otherwise(stage, endpoint):
-    async def status(key, headers=None):
+    async def answer(key, headers=None):
         return await stage.client(key).request(endpoint.method, path_of(endpoint), headers=headers)
 
+    without, wrong, right = [await answer(key) for key in (None, "wrong", KEY)]
+    assert right.status in {200, 400, 404}
     if endpoint.auth is Auth.NONE:
-        assert [(await status(key)).status for key in (None, "wrong", KEY)] == [200, 200, 200]
+        assert without.status == wrong.status == right.status == 200
         return
-    without, wrong, right = [await status(key) for key in (None, "wrong", KEY)]
     assert without.status == (200 if endpoint.auth is Auth.OPTIONAL else 401)
     assert wrong.status == 401
-    for refused in {without.status: without, 401: wrong}.values():
+    for refused in (without, wrong):
         if refused.status == 401:
             assert (refused.body, refused.content_type) == (b"", None)
             assert "www-authenticate" not in refused.headers
-    assert right.status in {200, 400, 404}
     for credentials in ("Bearer " + KEY, "Basic !", "Basic", "Basic " + KEY):
-        if endpoint.auth is Auth.KEY:
-            assert (await status(None, {"authorization": credentials})).status == 401
+        if endpoint.auth is not Auth.OPTIONAL:
+            assert (await answer(None, {"authorization": credentials})).status == 401
+
+
+@each_endpoint
+async def test_only_a_stream_takes_the_key_from_the_query(stage, endpoint):
+    client = stage.client(None)
+    without, wrong, right = [
+        (await client.request(endpoint.method, path_of(endpoint) + query)).status
+        for query in ("", "?key=wrong", f"?key={KEY}")
+    ]
+    if endpoint.auth is Auth.STREAM:
+        assert (without, wrong) == (401, 401)
+        assert right in {200, 404}
+        # Whoever sends a password means it, whatever the query says.
+        assert (await stage.client("wrong").get(f"{path_of(endpoint)}?key={KEY}")).status == 401
+    else:
+        assert without == wrong == right
+
+
+@each_endpoint
+async def test_what_is_next_to_a_route_needs_a_key_and_is_not_there(stage, endpoint):
+    for method, path in (
+        (endpoint.method, path_of(endpoint) + "/"),
+        (endpoint.method, "/" + path_of(endpoint)),
+        ("PATCH", path_of(endpoint)),
+    ):
+        assert (await stage.client(None).request(method, path)).status == 401
+        response = await stage.client().request(method, path)
+        assert (response.status, response.body) == (404, b"404 page not found\n")
+
+
+@each_endpoint
+async def test_a_preflight_of_any_route_needs_no_key(stage, endpoint):
+    headers = {"origin": "https://dashboard.example.com"}
+    for key in (None, "wrong"):
+        response = await stage.client(key).request("OPTIONS", path_of(endpoint), headers=headers)
+        assert (response.status, response.body) == (200, b"")
+        assert endpoint.method in response.headers["access-control-allow-methods"].split(",")
+
+
+@each_endpoint
+async def test_a_route_reads_a_body_exactly_when_it_says_that_it_takes_one(client, endpoint):
+    response = await client.request(endpoint.method, path_of(endpoint), b"{")
+    refused = response.status == 400 and response.json()["code"] == "syntax_error"
+    assert refused == (endpoint.takes is not None)
 
 
 async def test_the_user_name_does_not_matter(stage):
     headers = {"authorization": basic(KEY, user="anybody")}
     assert (await stage.client(None).get("/apps", headers=headers)).status == 200
-
-
-@pytest.mark.parametrize("path", ["/events", "/apps/x/log"])
-async def test_a_browser_may_put_the_key_into_the_query_of_a_stream(stage, path):
-    client = stage.client(None)
-    assert (await client.get(f"{path}?key=wrong")).status == 401
-    assert (await client.get(f"{path}?key={KEY}")).status in {200, 404}
-    assert (await client.get(f"/apps?key={KEY}")).status == 401
 
 
 def test_a_password_is_read_from_basic_credentials_only():

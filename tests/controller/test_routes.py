@@ -1,5 +1,7 @@
 """The table: every path is found, and found once."""
 
+import msgspec
+
 from flynn_aio.controller.routes import TABLE, find
 
 
@@ -23,3 +25,8 @@ def test_an_encoded_slash_does_not_part_segments():
     assert find("GET", "/apps/a%2Fjobs") == (find("GET", "/apps/x")[0], {"app": "a/jobs"})
     assert find("GET", "/apps/") is None
     assert find("GET", "apps") is None
+
+
+def test_what_a_row_takes_is_a_struct_of_json():
+    for endpoint in TABLE:
+        assert endpoint.takes is None or issubclass(endpoint.takes, msgspec.Struct), endpoint.path
