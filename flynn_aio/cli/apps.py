@@ -12,7 +12,7 @@ from .events import Events, Expired
 from .failure import Failure
 from .render import quoted, table
 from .session import Session
-from .talk import confirm, show, show_raw, tell
+from .talk import confirm, show, show_json, show_raw, tell
 from .usage import Args
 
 DELETION_S = 60.0
@@ -92,9 +92,12 @@ def _deletion(client: Client, app: str) -> dict[str, Any]:
 
 
 def apps(args: Args, session: Session) -> None:
-    """usage: flynn apps
+    """usage: flynn apps [--json]
 
     List all apps.
+
+    Options:
+        --json  as JSON: the controller's own objects
 
     Example:
 
@@ -103,13 +106,19 @@ def apps(args: Args, session: Session) -> None:
         a204c8eb-cfbc-4438-973b-5d2f02d8afbd  shop
     """
     listed = session.client.get("/apps")
+    if args.flag("--json"):
+        show_json(listed)
+        return
     show_raw(table([("ID", "NAME"), *((app["id"], app["name"]) for app in listed)]))
 
 
 def info(args: Args, session: Session) -> None:
-    """usage: flynn info
+    """usage: flynn info [--json]
 
     Show where an app is pushed to and where it answers.
+
+    Options:
+        --json  as a JSON object
 
     Example:
 
@@ -119,7 +128,6 @@ def info(args: Args, session: Session) -> None:
         Web URL:  https://shop.example.com
     """
     client, app = session.client, session.app
-    show(f"=== {app}")
     rows = []
     release = current_release(client, app)
     pushed = release is None or (release.get("meta") or {}).get("git") == "true"
@@ -133,6 +141,11 @@ def info(args: Args, session: Session) -> None:
     if web:
         scheme = "https" if web.get("certificate") or web.get("tls_cert") else "http"
         rows.append(("Web URL:", f"{scheme}://{web['domain']}"))
+    if args.flag("--json"):
+        urls = {name.removesuffix(":").lower().replace(" ", "_"): url for name, url in rows}
+        show_json({"app": app, **urls})
+        return
+    show(f"=== {app}")
     show_raw(table(rows))
 
 

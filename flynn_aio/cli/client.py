@@ -38,6 +38,10 @@ class Unreachable(Failure):
     """The request did not get through, or came back as something that is not the controller's."""
 
 
+class Unauthorized(Unreachable):
+    """The controller does not know the key."""
+
+
 class Answer:
     """A response whose body is still on the wire."""
 
@@ -217,7 +221,8 @@ class Client:
         if response.status == 404 and not upgrade:
             return NotFound()
         raw = "" if upgrade else "raw req: "
-        return Unreachable(f'{method} "{self._base}{target}": httpclient: {raw}unexpected status {response.status}')
+        kind = Unauthorized if response.status == 401 else Unreachable
+        return kind(f'{method} "{self._base}{target}": httpclient: {raw}unexpected status {response.status}')
 
     def _take(self) -> Connection:
         connection, self._idle = self._idle, None

@@ -13,12 +13,13 @@ from .failure import Failure
 from .rc import Cluster
 from .render import quoted, table
 from .session import Session
-from .talk import show_raw, tell
+from .similar import did_you_mean
+from .talk import show_json, show_raw, tell
 from .usage import Args
 
 
 def cluster(args: Args, session: Session) -> None:
-    """usage: flynn cluster
+    """usage: flynn cluster [--json]
            flynn cluster add [-f] [-d] [--git-url <giturl>] [--no-git] [--image-url <url>]
                [--docker-push-url <url>] [--docker] [-p <tlspin>] <cluster-name> <domain> <key>
            flynn cluster remove <cluster-name>
@@ -41,6 +42,7 @@ def cluster(args: Args, session: Session) -> None:
         migrate-domain, backup and log-sink are not available yet.
 
     Options:
+        --json                   as JSON, without the keys
         -f, --force              replace an entry that has the same name or URL
         -d, --default            make it the default cluster
         --git-url=<giturl>       git URL (default: https://git.<domain>)
@@ -61,7 +63,7 @@ def cluster(args: Args, session: Session) -> None:
     """
     match args.words:
         case ():
-            _list(session)
+            _list(session, as_json=args.flag("--json"))
         case ("add",):
             _add(args, session)
         case ("remove",):
@@ -76,7 +78,16 @@ def cluster(args: Args, session: Session) -> None:
             )
 
 
-def _list(session: Session) -> None:
+def _list(session: Session, *, as_json: bool) -> None:
+    if as_json:
+        shown = ("name", "controller_url", "git_url", "image_url", "tls_pin")
+        show_json(
+            [
+                {**{key: getattr(each, key) for key in shown}, "default": each.name == session.config.default}
+                for each in session.config.clusters
+            ]
+        )
+        return
     rows: list[tuple[str, ...]] = [("NAME", "CONTROLLER URL", "GIT URL", "IMAGE URL")]
     for each in session.config.clusters:
         row = (each.name, each.controller_url, each.git_url or "(none)", each.image_url or "(none)")
@@ -166,7 +177,11 @@ def _show_default(session: Session) -> None:
 
 def _set_default(name: str, session: Session) -> None:
     if session.config.named(name) is None:
-        raise Failure(f"Cluster {quoted(name)} does not exist and cannot be set as default.")
+        guess = did_you_mean(name, (each.name for each in session.config.clusters))
+        raise Failure(
+            f"Cluster {quoted(name)} does not exist and cannot be set as default.",
+            hint=guess or "'flynn cluster' lists the known ones",
+        )
     rc.write(session.rc_path, session.config._replace(default=name))
     tell(f"{quoted(name)} is now the default cluster.")
 

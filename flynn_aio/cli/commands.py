@@ -104,7 +104,10 @@ def find(name: str) -> Command:
     """
     command = COMMANDS.get(name)
     if command is None:
-        raise Failure(f"{name} is not a flynn command. See 'flynn help'")
+        from .similar import did_you_mean
+
+        known = (known for known, each in COMMANDS.items() if each.summary)
+        raise Failure(f"{name} is not a flynn command. See 'flynn help'", hint=did_you_mean(name, known))
     if not command.place:
         raise Failure(f"'flynn {name}' is not available yet. See 'flynn help' for what is")
     return command

@@ -9,6 +9,8 @@ from .client import Client, part
 from .events import Events
 from .failure import Failure, NotFound
 
+PUSH_FIRST = "'git push flynn master' makes the first release of what is in git"
+
 
 def current_release(client: Client, app: str) -> dict[str, Any] | None:
     """Return the app's current release; ``None`` before the first."""
@@ -53,4 +55,7 @@ def deploy(client: Client, app: str, release_id: str) -> None:
             if data.get("status") == "complete":
                 return
             if data.get("status") == "failed":
-                raise Failure(data.get("error") or f"deployment {deployment['id']} failed")
+                raise Failure(
+                    data.get("error") or f"deployment {deployment['id']} failed",
+                    hint=f"'flynn deployment show {deployment['id']}' says more, 'flynn log -n 50' what its jobs did",
+                )

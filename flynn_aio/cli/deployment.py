@@ -9,15 +9,15 @@ from .client import Client, part
 from .failure import Failure
 from .render import absolute, ago, quoted, table
 from .session import Session
-from .talk import show, show_raw
+from .talk import show, show_json, show_raw, state
 from .usage import Args
 
 _BATCH_SIZE = "flynn-deploy-batch-size"
 
 
 def deployment(args: Args, session: Session) -> None:
-    """usage: flynn deployment
-           flynn deployment show <id>
+    """usage: flynn deployment [--json]
+           flynn deployment show [--json] <id>
            flynn deployment timeout [<timeout>]
            flynn deployment batch-size [<size>]
 
@@ -28,6 +28,9 @@ def deployment(args: Args, session: Session) -> None:
         timeout     shows or sets how many seconds each step may take
         batch-size  shows or sets how many jobs the in-batches strategy starts at a time
 
+    Options:
+        --json  as JSON: the controller's own objects
+
     Example:
 
         $ flynn deployment
@@ -36,18 +39,21 @@ def deployment(args: Args, session: Session) -> None:
     """
     match args.words:
         case ("show",):
-            _show(args.text("<id>"), session.client)
+            _show(args.text("<id>"), session.client, as_json=args.flag("--json"))
         case ("timeout",):
             _timeout(args.text("<timeout>"), session)
         case ("batch-size",):
             _batch_size(args.text("<size>"), session)
         case _:
-            _list(session)
+            _list(session, as_json=args.flag("--json"))
 
 
-def _list(session: Session) -> None:
+def _list(session: Session, *, as_json: bool) -> None:
     now = datetime.now(UTC)
-    client = session.client
+    deployments = session.client.get(f"/apps/{part(session.app)}/deployments")
+    if as_json:
+        show_json(deployments)
+        return
     show_raw(
         table(
             [
@@ -55,23 +61,27 @@ def _list(session: Session) -> None:
                 *(
                     (
                         each["id"],
-                        each.get("status", ""),
+                        state(each.get("status", "")),
                         ago(each.get("created_at"), now),
                         ago(each.get("finished_at"), now),
                     )
-                    for each in client.get(f"/apps/{part(session.app)}/deployments")
+                    for each in deployments
                 ),
             ]
         )
     )
 
 
-def _show(deployment_id: str, client: Client) -> None:
+def _show(deployment_id: str, client: Client, *, as_json: bool) -> None:
     found = client.get(f"/deployments/{part(deployment_id)}")
+    if as_json:
+        failed = found.get("status") == "failed"
+        show_json({**found, "error": _why_it_failed(found["id"], client)} if failed else found)
+        return
     counts = sorted((found.get("processes") or {}).items())
     rows = [
         ("ID:", found["id"]),
-        ("Status:", found.get("status", "")),
+        ("Status:", state(found.get("status", ""))),
         ("Strategy:", found.get("strategy", "")),
         ("Old Release:", found.get("old_release", "")),
         ("New Release:", found.get("new_release", "")),

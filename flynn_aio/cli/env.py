@@ -10,12 +10,13 @@ from .deploy import current_release, release_and_deploy
 from .failure import Failure
 from .render import quoted
 from .session import Session
-from .talk import show, show_raw, tell
+from .similar import did_you_mean
+from .talk import show, show_json, show_raw, tell
 from .usage import Args
 
 
 def env(args: Args, session: Session) -> None:
-    """usage: flynn env [-t <proc>]
+    """usage: flynn env [-t <proc>] [--json]
            flynn env set [-t <proc>] <var>=<val>...
            flynn env unset [-t <proc>] <var>...
            flynn env get [-t <proc>] <var>
@@ -24,6 +25,7 @@ def env(args: Args, session: Session) -> None:
 
     Options:
         -t, --process-type=<proc>  only for this process type
+        --json                     as a JSON object
 
     Examples:
 
@@ -46,7 +48,7 @@ def env(args: Args, session: Session) -> None:
         case ("get",):
             _get(kind, args.text("<var>"), session)
         case _:
-            _show(kind, session)
+            _show(kind, session, as_json=args.flag("--json"))
 
 
 def pairs(given: tuple[str, ...]) -> dict[str, str]:
@@ -64,13 +66,18 @@ def pairs(given: tuple[str, ...]) -> dict[str, str]:
     return split
 
 
-def _show(kind: str, session: Session) -> None:
+def _show(kind: str, session: Session, *, as_json: bool) -> None:
     client = session.client
     release = current_release(client, session.app)
     if release is None:
+        if as_json:
+            show_json({})
         return
     process = (release.get("processes") or {}).get(kind) or {}
     merged = {**(release.get("env") or {}), **(process.get("env") or {})}
+    if as_json:
+        show_json(dict(sorted(merged.items())))
+        return
     show_raw("".join(f"{line}\n" for line in sorted(f"{key}={value}" for key, value in merged.items())))
 
 
@@ -78,14 +85,15 @@ def _get(kind: str, name: str, session: Session) -> None:
     client = session.client
     release = current_release(client, session.app)
     if release is None:
-        raise Failure("no app release found")
+        raise Failure("no app release found", hint="'flynn env set' makes the first one")
     processes = release.get("processes") or {}
     if kind and kind not in processes:
-        raise Failure(f"process type {quoted(kind)} not found in release {release['id']}")
+        raise Failure(f"process type {quoted(kind)} not found in release {release['id']}", hint=_types(processes))
     process = processes.get(kind) or {}
     merged = {**(release.get("env") or {}), **(process.get("env") or {})}
     if name not in merged:
-        raise Failure(f"var {quoted(name)} not found in release {quoted(release['id'])}")
+        guess = did_you_mean(name, merged) or "'flynn env' lists what is set"
+        raise Failure(f"var {quoted(name)} not found in release {quoted(release['id'])}", hint=guess)
     show(merged[name])
 
 
@@ -103,8 +111,12 @@ def _change(kind: str, changes: Mapping[str, str | None], session: Session) -> N
         process = {**processes[kind], "env": _edited(processes[kind].get("env"), changes)}
         changed = {**release, "processes": {**processes, kind: process}}
     else:
-        raise Failure(f"process {quoted(kind)} in release {release['id']} not found")
+        raise Failure(f"process {quoted(kind)} in release {release['id']} not found", hint=_types(processes))
     tell(f"Created release {release_and_deploy(client, app_id, changed)}.")
+
+
+def _types(processes: Mapping[str, object]) -> str:
+    return f"the release has {', '.join(sorted(processes))}" if processes else "the release has no process types at all"
 
 
 def _edited(before: Mapping[str, str] | None, changes: Mapping[str, str | None]) -> dict[str, str]:

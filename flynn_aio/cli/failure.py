@@ -1,12 +1,20 @@
-"""How a command ends badly: one text for the person, and an exit code.
+"""How a command ends badly: one text for the person, what to do next, and an exit code.
 
 Flynn's client prints the text of an error without any prefix and exits with 1, whatever went wrong;
-scripts depend on both.
+scripts depend on both. The next step is ours, and follows on a line of its own.
 """
 
 
 class Failure(Exception):
-    """The command cannot go on. The text goes to standard error as it is; the exit code is 1."""
+    """The command cannot go on. The text goes to standard error as it is; the exit code is 1.
+
+    Args:
+        hint: the next step: a command to type, or where to look.
+    """
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 class NotFound(Failure):

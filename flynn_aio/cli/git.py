@@ -98,14 +98,21 @@ def app_here(clusters: Sequence[Cluster]) -> RemoteApp:
         return app_of_remote(chosen, clusters)
     listing = _git("remote", "-v")
     if listing is None:
-        raise Failure("no app found, run from a repo with a flynn remote or specify one with -a")
+        raise Failure(
+            "no app found, run from a repo with a flynn remote or specify one with -a",
+            hint="'flynn apps' lists the apps, 'flynn create' makes one",
+        )
     apps = remote_apps(listing, clusters)
     if not apps:
-        raise Failure("no apps in git remotes")
+        raise Failure(
+            "no apps in git remotes",
+            hint="'flynn create' makes an app and its remote, 'flynn -a <app> remote add' the remote of one there is",
+        )
     if len(apps) > 1:
         raise Failure(
             "error: Multiple apps listed in git remotes, please specify one with the global -a option to "
-            "disambiguate.\n\nAvailable Flynn remotes:\n" + "\n".join(sorted(apps))
+            "disambiguate.\n\nAvailable Flynn remotes:\n" + "\n".join(sorted(apps)),
+            hint=f"'git config flynn.remote {min(apps)}' makes one of them the usual one",
         )
     return next(iter(apps.values()))
 

@@ -3,20 +3,22 @@
 Source: `cli.md` §5.4; Flynn `cli/ps.go`, `cli/kill.go`.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from .client import part
 from .failure import Failure
 from .render import ago, table
 from .session import Session
-from .talk import show_raw, tell
+from .talk import show_json, show_raw, state, tell
 from .usage import Args
 
 _SHOWN = frozenset({"up", "pending"})
 
 
 def ps(args: Args, session: Session) -> None:
-    """usage: flynn ps [-a] [-c] [-q] [-t <type>]
+    """usage: flynn ps [-a] [-c] [-q] [-t <type>] [--json]
 
     List the app's jobs, oldest first.
 
@@ -25,6 +27,7 @@ def ps(args: Args, session: Session) -> None:
         -c, --command      accepted for old scripts: the command is always shown
         -q, --quiet        only ids
         -t, --type=<type>  only jobs of this type; run for one-off jobs
+        --json             as JSON: the controller's own objects
 
     Example:
 
@@ -36,9 +39,12 @@ def ps(args: Args, session: Session) -> None:
     everything, wanted = args.flag("--all"), args.value("--type")
     listed = [
         (job.get("id") or job["uuid"], job.get("type") or "run", job)
-        for job in sorted(jobs, key=lambda job: job.get("created_at") or "")
+        for job in sorted(jobs, key=_age)
         if (everything or job.get("state") in _SHOWN) and wanted in ("", job.get("type") or "run")
     ]
+    if args.flag("--json"):
+        show_json([job for _, _, job in listed])
+        return
     if args.flag("--quiet"):
         show_raw("".join(f"{job_id}\n" for job_id, _, _ in listed))
         return
@@ -51,7 +57,7 @@ def ps(args: Args, session: Session) -> None:
                     (
                         job_id,
                         kind,
-                        job.get("state", ""),
+                        state(job.get("state", "")),
                         ago(job.get("created_at"), now),
                         job.get("release", ""),
                         " ".join(job.get("args") or ()),
@@ -61,6 +67,11 @@ def ps(args: Args, session: Session) -> None:
             ]
         )
     )
+
+
+def _age(job: Mapping[str, Any]) -> str:
+    """Return what sorts jobs by age; without the zone, since ``5Z`` is text that comes after ``5.5Z``."""
+    return str(job.get("created_at") or "").removesuffix("Z")
 
 
 def kill(args: Args, session: Session) -> None:
@@ -84,4 +95,4 @@ def kill(args: Args, session: Session) -> None:
         else:
             tell(f"Job {job} killed.")
     if failed:
-        raise Failure("Could not kill all jobs.")
+        raise Failure("Could not kill all jobs.", hint="'flynn ps' lists the jobs that run")

@@ -9,14 +9,14 @@ from .deploy import current_release, release_and_deploy
 from .failure import Failure
 from .render import quoted, table
 from .session import Session
-from .talk import show, show_raw, tell
+from .talk import show, show_json, show_raw, tell
 from .usage import Args
 
 _BUILDS = "slugbuilder"  # no process type: builds take their limits from it
 
 
 def limit(args: Args, session: Session) -> None:
-    """usage: flynn limit [-t <proc>]
+    """usage: flynn limit [-t <proc>] [--json]
            flynn limit set <proc> <var>=<val>...
 
     Show or set the resource limits of the app's process types.
@@ -26,6 +26,7 @@ def limit(args: Args, session: Session) -> None:
 
     Options:
         -t, --process-type=<proc>  only this process type
+        --json                     as a JSON object, in bytes, thousandths of a core and numbers of files
 
     Examples:
 
@@ -39,18 +40,23 @@ def limit(args: Args, session: Session) -> None:
     if args.words == ("set",):
         _set(args, session)
     else:
-        _show(args.value("--process-type"), session)
+        _show(args.value("--process-type"), session, as_json=args.flag("--json"))
 
 
-def _show(only: str, session: Session) -> None:
+def _show(only: str, session: Session, *, as_json: bool) -> None:
     client = session.client
     release = current_release(client, session.app)
     if release is None:
+        if as_json:
+            show_json({})
         return
     processes = release.get("processes") or {}
     if only and only not in processes:
-        raise Failure(f"unknown process type {quoted(only)}")
+        raise Failure(f"unknown process type {quoted(only)}", hint="'flynn limit' lists all of them")
     kinds = [only] if only else sorted(processes)
+    if as_json:
+        show_json({kind: limits.numbers(processes[kind].get("resources") or {}) for kind in kinds})
+        return
     rows = [(f"{kind}:", *limits.shown(processes[kind].get("resources") or {})) for kind in kinds]
     show_raw(table([row if len(row) > 1 else (*row, "") for row in rows]))
 

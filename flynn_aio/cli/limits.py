@@ -55,6 +55,11 @@ def amount(kind: str, text: str) -> int:
     return int(float(match[1]) * base ** " kmgtp".index(match[2].lower() or " "))
 
 
+def numbers(resources: Mapping[str, Any]) -> dict[str, int]:
+    """Return the limits among `resources` as they are, by kind."""
+    return {kind: spec["limit"] for kind, spec in sorted(resources.items()) if spec.get("limit") is not None}
+
+
 def shown(resources: Mapping[str, Any]) -> list[str]:
     """Return the limits among `resources` as ``kind=amount``, sorted."""
     limits = ((kind, spec.get("limit")) for kind, spec in resources.items())

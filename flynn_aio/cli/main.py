@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from . import commands, usage
 from .failure import Failure
 from .session import Session
-from .talk import show, tell
+from .talk import RED, in_colour, show, tell
 from .usage import HelpAsked, UsageError
 
 
@@ -32,10 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except UsageError as wrong:
         show(str(wrong))
-        return 1
-    except Failure as failure:
-        tell(str(failure))
-        return 1
+        return _failed("", wrong.hint)
+    except Failure as failure:  # before there was a command
+        return _failed(str(failure), failure.hint)
     except KeyboardInterrupt:
         return 0  # as Flynn's client does, which scripts have come to know
     except BrokenPipeError:
@@ -55,7 +54,21 @@ def _run(argv: Sequence[str]) -> int:
     grammar = usage.read(commands.command_help(command))
     args = usage.parse(grammar, line.all("<args>"), options_first=command.options_first)
     with Session(app=line.value("-a"), cluster=line.value("-c"), environ=os.environ) as session:
-        return commands.function(command)(args, session) or 0
+        try:
+            return commands.function(command)(args, session) or 0
+        except Failure as failure:
+            from .hints import next_step
+
+            return _failed(str(failure), next_step(failure, line.text("<command>"), session))
+
+
+def _failed(text: str, hint: str) -> int:
+    """Say what is wrong and what to do about it; return the exit code."""
+    if text:
+        tell(in_colour(text, RED, sys.stderr))
+    if hint:
+        tell(f"hint: {hint}")
+    return 1
 
 
 def _prepare_streams() -> None:

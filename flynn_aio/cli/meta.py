@@ -7,16 +7,19 @@ from .client import part
 from .env import pairs
 from .render import table
 from .session import Session
-from .talk import show_raw
+from .talk import show_json, show_raw
 from .usage import Args
 
 
 def meta(args: Args, session: Session) -> None:
-    """usage: flynn meta
+    """usage: flynn meta [--json]
            flynn meta set <var>=<val>...
            flynn meta unset <var>...
 
     Show or change the app's metadata.
+
+    Options:
+        --json  as a JSON object
 
     Example:
 
@@ -34,6 +37,9 @@ def meta(args: Args, session: Session) -> None:
             after = {**before, **pairs(args.all("<var>=<val>"))}
         case ("unset",):
             after = {key: value for key, value in before.items() if key not in args.all("<var>")}
+        case _ if args.flag("--json"):
+            show_json(before)
+            return
         case _:
             show_raw(table([("KEY", "VALUE"), *sorted(before.items())]))
             return

@@ -87,7 +87,7 @@ def added(config: Config, cluster: Cluster, *, default: bool = False, force: boo
     if len(conflicts) > 1:
         raise Failure("The cluster name and/or URLs conflict with multiple existing clusters.")
     if conflicts and not force:
-        raise Failure(next(iter(conflicts.values())))
+        raise Failure(next(iter(conflicts.values())), hint="-f replaces it")
     clusters = (*(other for other in config.clusters if other not in conflicts), cluster)
     replaced_default = config.default in {other.name for other in conflicts}
     becomes_default = default or len(clusters) == 1 or replaced_default

@@ -13,14 +13,14 @@ from .events import Events, Expired
 from .failure import Failure, NotFound
 from .render import absolute, ago, one_line_json, quoted, table
 from .session import Session
-from .talk import confirm, show, show_raw, tell
+from .talk import confirm, show, show_json, show_raw, tell
 from .usage import Args
 
 DELETION_S = 60.0
 
 
 def release(args: Args, session: Session) -> None:
-    """usage: flynn release [-q|--quiet]
+    """usage: flynn release [-q|--quiet] [--json]
            flynn release add [-t <type>] [-f <file>] <uri>
            flynn release update <file> [<id>] [--clean]
            flynn release show [--json] [<id>]
@@ -40,7 +40,7 @@ def release(args: Args, session: Session) -> None:
         -q, --quiet        only ids
         -t <type>          type of the release: docker [default: docker]
         -f, --file=<file>  release configuration, a JSON file
-        --json             the release as one line of JSON
+        --json             as JSON: the controller's own objects; one release is one line
         --clean            take over nothing but the artifacts
         -y, --yes          do not ask
 
@@ -67,11 +67,14 @@ def release(args: Args, session: Session) -> None:
         case ("add",):
             _add(args, session)
         case _:
-            _list(session, quiet=args.flag("--quiet"))
+            _list(session, quiet=args.flag("--quiet"), as_json=args.flag("--json"))
 
 
-def _list(session: Session, *, quiet: bool) -> None:
+def _list(session: Session, *, quiet: bool, as_json: bool) -> None:
     releases = session.client.get(f"/apps/{part(session.app)}/releases")
+    if as_json:
+        show_json(releases)
+        return
     if quiet:
         show_raw("".join(f"{each['id']}\n" for each in releases))
         return
@@ -202,10 +205,10 @@ def _rollback(release_id: str, session: Session, *, sure: bool) -> None:
     if not release_id:
         releases = client.get(f"/apps/{part(app)}/releases")
         if len(releases) < 2:
-            raise Failure("Not enough releases to perform a rollback.")
+            raise Failure("Not enough releases to perform a rollback.", hint="'flynn release' lists them")
         release_id = releases[1]["id"]
     elif release_id == current:
-        raise Failure("Release id given is the current release.")
+        raise Failure("Release id given is the current release.", hint="'flynn release' lists the others")
     if not sure and not confirm(f"Are you sure you want to rollback to release {quoted(release_id)}?"):
         return
     tell(f"Rolling back to release {release_id} from {current}.")

@@ -6,11 +6,13 @@ Go's `time.Duration` and `%.4g`, Docker's words for "how long ago".
 Source: `cli.md` §4; Go `text/tabwriter`, `time/time.go`; `github.com/docker/go-units`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 PADDING = 2
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def table(rows: Iterable[Sequence[object]]) -> str:
@@ -24,7 +26,7 @@ def table(rows: Iterable[Sequence[object]]) -> str:
     widths: list[list[int]] = [[] for _ in lines]
     _measure(lines, widths, 0, len(lines))
     return "".join(
-        "".join(cell.ljust(width) for cell, width in zip(cells, [*columns, 0], strict=True)) + "\n"
+        "".join(cell + " " * (width - visible(cell)) for cell, width in zip(cells, [*columns, 0], strict=True)) + "\n"
         for cells, columns in zip(lines, widths, strict=True)
     )
 
@@ -40,11 +42,16 @@ def _measure(lines: Sequence[Sequence[str]], widths: list[list[int]], first: int
         end = index
         while end < last and column < len(lines[end]) - 1:
             end += 1
-        width = max(len(lines[row][column]) for row in range(index, end)) + PADDING
+        width = max(visible(lines[row][column]) for row in range(index, end)) + PADDING
         for row in range(index, end):
             widths[row].append(width)
         _measure(lines, widths, index, end)
         index = end
+
+
+def visible(cell: str) -> int:
+    """Return how many columns a cell takes: colours take none."""
+    return len(_COLOUR.sub("", cell)) if "\x1b" in cell else len(cell)
 
 
 def moment(text: str | None) -> datetime | None:

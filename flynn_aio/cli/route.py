@@ -12,14 +12,14 @@ from .client import part
 from .failure import Failure
 from .render import quoted, table
 from .session import Session
-from .talk import show, show_raw
+from .talk import show, show_json, show_raw
 from .usage import Args
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.*?-----END \1-----\n?", re.DOTALL)
 
 
 def route(args: Args, session: Session) -> None:
-    """usage: flynn route
+    """usage: flynn route [--json]
            flynn route add http [-s <service>] [-p <port>] [-c <tls-cert> -k <tls-key>] [--sticky] [--leader]
                [--no-leader] [--no-drain-backends] [--disable-keep-alives] <domain>
            flynn route add tcp [-s <service>] [-p <port>] [--leader] [--no-drain-backends]
@@ -34,6 +34,7 @@ def route(args: Args, session: Session) -> None:
         -c, --tls-cert=<tls-cert>  file with the certificate in PEM form, - for stdin (http only)
         -k, --tls-key=<tls-key>    file with the private key in PEM form, - for stdin (http only)
         -p, --port=<port>          port to listen on
+        --json                     as JSON: the controller's own objects, without certificates and keys
         --sticky                   keep a client on one backend with a cookie (http only)
         --no-sticky                do not (update http only)
         --leader                   route to the service's leader only
@@ -64,12 +65,24 @@ def route(args: Args, session: Session) -> None:
             session.client.delete(_path(session, route_id))
             show(f"Route {route_id} removed.")
         case _:
-            _list(session)
+            _list(session, as_json=args.flag("--json"))
 
 
-def _list(session: Session) -> None:
+def _list(session: Session, *, as_json: bool) -> None:
     routes = session.client.get(f"/apps/{part(session.app)}/routes")
+    if as_json:
+        show_json([_without_secrets(each) for each in routes])
+        return
     show_raw(table([("ROUTE", "SERVICE", "ID", "STICKY", "LEADER", "PATH"), *map(_row, routes)]))
+
+
+def _without_secrets(route: dict[str, Any]) -> dict[str, Any]:
+    """Return the route without what nobody wants in a terminal's history; whether it has a certificate stays."""
+    shown = {key: value for key, value in route.items() if key not in ("certificate", "tls_cert", "tls_key")}
+    certificate = route.get("certificate")
+    if certificate:
+        shown["certificate"] = {key: value for key, value in certificate.items() if key not in ("cert", "key")}
+    return shown
 
 
 def _row(route: dict[str, Any]) -> tuple[str, ...]:

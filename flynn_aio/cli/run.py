@@ -11,7 +11,7 @@ from typing import Any
 
 from . import limits
 from .client import Client, part
-from .deploy import current_release
+from .deploy import PUSH_FIRST, current_release
 from .failure import Failure
 from .session import Session
 from .talk import tell
@@ -76,9 +76,9 @@ def _current(client: Client, app: str) -> str:
     """Return the id of the app's current release, if it can run something."""
     release = current_release(client, app)
     if release is None:
-        raise Failure("No app release, specify a release with -release")
+        raise Failure("No app release, specify a release with -release", hint=PUSH_FIRST)
     if not release.get("artifacts"):
-        raise Failure("App release has no image, push a release first")
+        raise Failure("App release has no image, push a release first", hint=PUSH_FIRST)
     release_id: str = release["id"]
     return release_id
 

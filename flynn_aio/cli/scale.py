@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from .client import Client, part
-from .deploy import current_release
+from .deploy import PUSH_FIRST, current_release
 from .events import Events, Expired
 from .failure import Failure, NotFound
 from .render import duration, quoted
 from .session import Session
-from .talk import show
+from .talk import show, show_json, state
 from .usage import Args
 
 SCALE_S = 30.0
@@ -34,6 +34,7 @@ def scale(args: Args, session: Session) -> None:
         -n, --no-wait            do not wait until it is done
         -r, --release=<release>  scale this release, not the app's current one
         -a, --all                show all releases that run something
+        --json                   show as JSON: numbers by process type, with -a by release
 
     Examples:
 
@@ -52,19 +53,23 @@ def scale(args: Args, session: Session) -> None:
     wanted, everything, release_id = args.all("<type>=<spec>"), args.flag("--all"), args.value("--release")
     if wanted and everything:
         raise Failure("ERROR: Can't use --all when scaling")
+    if wanted and args.flag("--json"):
+        raise Failure("ERROR: Can't use --json when scaling")
     if release_id and everything:
         raise Failure("ERROR: Can't use --all in combination with --release")
     release = client.get(f"/releases/{part(release_id)}") if release_id else current_release(client, app)
     if release is None:
-        raise Failure("No app release, specify a release with --release")
+        raise Failure("No app release, specify a release with --release", hint=PUSH_FIRST)
     if wanted:
         processes, tags = parse_specs(wanted, release.get("processes") or {})
         _scale(client, app, release["id"], processes, tags, wait=not args.flag("--no-wait"))
     elif everything:
-        _show_all(client, app, release["id"])
+        _show_all(client, app, release["id"], as_json=args.flag("--json"))
     else:
         formation = _formation(client, app, release["id"])
-        if formation:
+        if args.flag("--json"):
+            show_json(_counts(release, formation))
+        elif formation:
             show(" ".join(f"{kind}={formation.get(kind, 0)}" for kind in sorted(release.get("processes") or {})))
 
 
@@ -98,7 +103,8 @@ def parse_specs(specs: Sequence[str], known: dict[str, Any]) -> tuple[Counts, Ta
             pairs = (tag.partition("=") for tag in listed if tag)
             tags[kind] = {key: value if given else "true" for key, given, value in pairs}
     if unknown:
-        raise Failure(f"ERROR: unknown process types: {', '.join(unknown)}")
+        has = f"the release has {', '.join(sorted(known))}" if known else "the release has no process types at all"
+        raise Failure(f"ERROR: unknown process types: {', '.join(unknown)}", hint=has)
     return processes, tags
 
 
@@ -124,7 +130,10 @@ def _scale(client: Client, app: str, release_id: str, processes: Counts, tags: T
         try:
             _follow(events, request["id"], release_id)
         except Expired:
-            raise Failure(f"timed out waiting for scale to complete (waited {SCALE_S:.0f} seconds)") from None
+            raise Failure(
+                f"timed out waiting for scale to complete (waited {SCALE_S:.0f} seconds)",
+                hint="'flynn ps -a' shows what became of the jobs, 'flynn log -n 50 -i' what they printed",
+            ) from None
     show(f"\nscale completed in {duration(time.monotonic_ns() - began)}")
 
 
@@ -145,25 +154,31 @@ def _follow(events: Events, request_id: str, release_id: str) -> None:
         match event.get("object_type"):
             case "job" if data.get("release") == release_id:
                 at = datetime.now().strftime("%H:%M:%S.%f")[:-3]
-                show(
-                    f"{at} ==> {data.get('type', '')} {data.get('id') or data.get('uuid', '')} {data.get('state', '')}"
-                )
+                job = data.get("id") or data.get("uuid", "")
+                show(f"{at} ==> {data.get('type', '')} {job} {state(data.get('state', ''))}")
             case "scale_request" if data.get("id") == request_id and data.get("state") == "cancelled":
                 raise Failure("scale request cancelled")
             case "scale_request" if data.get("id") == request_id and data.get("state") == "complete":
                 return
 
 
-def _show_all(client: Client, app: str, current: str) -> None:
-    blocks = []
+def _counts(release: dict[str, Any], formation: Counts) -> Counts:
+    return {kind: formation.get(kind, 0) for kind in sorted(release.get("processes") or {})}
+
+
+def _show_all(client: Client, app: str, current: str, *, as_json: bool) -> None:
+    blocks, found = [], {}
     for release in client.get(f"/apps/{part(app)}/releases"):
         formation = _formation(client, app, release["id"])
         if formation:
+            found[release["id"]] = _counts(release, formation)
             suffix = " (current)" if release["id"] == current else ""
             counts = (f"{kind}={formation.get(kind, 0)}" for kind in sorted(release.get("processes") or {}))
             running = " ".join(each for each in counts if not each.endswith("=0"))
             blocks.append(f"{release['id']}{suffix}\n{running}")
-    if blocks:
+    if as_json:
+        show_json(found)
+    elif blocks:
         show("\n\n".join(blocks))
 
 

@@ -57,6 +57,11 @@ class Session:
         wanted = self._wanted_cluster
         return tuple(each for each in self.config.clusters if not wanted or each.name == wanted)
 
+    @property
+    def asked_for_app(self) -> bool:
+        """Whether the command was about an app at all."""
+        return "app" in self.__dict__
+
     @cached_property
     def app(self) -> str:
         """The app this is about: an id or a name.
@@ -80,13 +85,17 @@ class Session:
         if not isinstance(found, Failure) and found[1] is not None:
             return found[1]
         if not self.config.clusters:
-            raise Failure("no clusters configured")
+            raise Failure(
+                "no clusters configured", hint="'flynn-aio credentials' on the server prints the line that adds it"
+            )
         name = self._wanted_cluster or self.config.default
         cluster = self.config.named(name) if name else self.config.clusters[0]
         if cluster is None:
             from .render import quoted
+            from .similar import did_you_mean
 
-            raise Failure(f"unknown cluster {quoted(name)}")
+            guess = did_you_mean(name, (each.name for each in self.config.clusters))
+            raise Failure(f"unknown cluster {quoted(name)}", hint=guess or "'flynn cluster' lists the known ones")
         return cluster
 
     @cached_property

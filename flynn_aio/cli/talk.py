@@ -1,9 +1,22 @@
 """Talking with the person: results on standard output, everything else on standard error.
 
-Source: `cli.md` §4.
+A terminal gets colours; whatever else reads gets the bytes that scripts know, and `NO_COLOR` is honoured.
+
+Source: `cli.md` §4; no-color.org.
 """
 
+import os
 import sys
+from typing import TextIO
+
+RED, GREEN, YELLOW, DIM = "31", "32", "33", "2"
+
+_OF_STATE = {
+    **dict.fromkeys(("up", "complete", "created"), GREEN),
+    **dict.fromkeys(("pending", "starting", "stopping", "running", "blocked"), YELLOW),
+    **dict.fromkeys(("failed", "crashed"), RED),
+    **dict.fromkeys(("down", "destroyed", "cancelled"), DIM),
+}
 
 
 def show(text: str = "") -> None:
@@ -16,10 +29,29 @@ def show_raw(text: str) -> None:
     sys.stdout.write(text)
 
 
+def show_json(value: object) -> None:
+    """Print a result for a program: the controller's own objects as one JSON document."""
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
 def tell(text: str) -> None:
     """Say what was done, or what is wrong."""
     sys.stdout.flush()
     sys.stderr.write(f"{text}\n")
+
+
+def in_colour(text: str, colour: str, stream: TextIO) -> str:
+    """Return the text as it should go to `stream`: in that colour on a terminal, else as it is."""
+    plain = not text or not stream.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def state(text: str) -> str:
+    """Return the state of a job or a deployment for standard output, in its colour."""
+    colour = _OF_STATE.get(text)
+    return in_colour(text, colour, sys.stdout) if colour else text
 
 
 def confirm(question: str) -> bool:

@@ -25,7 +25,15 @@ from typing import NamedTuple
 
 
 class UsageError(Exception):
-    """The arguments fit no usage line. The text, for standard output, is what the person should read."""
+    """The arguments fit no usage line. The text, for standard output, is what the person should read.
+
+    Args:
+        hint: the word that may have been meant, for standard error.
+    """
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 class HelpAsked(Exception):
@@ -156,12 +164,24 @@ def parse(grammar: Grammar, argv: Sequence[str], *, options_first: bool = False)
         raise HelpAsked(grammar.help)
     line = next((line for line in grammar.lines if line.fits(places) and line.options.issuperset(given)), None)
     if line is None:
-        raise UsageError(grammar.usage)
+        raise UsageError(grammar.usage, hint=_meant(grammar, given, places))
     return Args(
         line.words,
         {option.name: given.get(option.name, option.default) for option in grammar.options},
         _placed(grammar, line, places[len(line.words) :]),
     )
+
+
+def _meant(grammar: Grammar, given: Iterable[str], places: Sequence[str]) -> str:
+    """Return a question about the first option or word that is unknown and close to a known one."""
+    from .similar import did_you_mean
+
+    options = {name for option in grammar.options for name in (option.name, option.short) if name}
+    for name in given:
+        if name not in options and name.startswith("--") and (guess := did_you_mean(name, options)):
+            return guess
+    words = {line.words[0] for line in grammar.lines if line.words}
+    return did_you_mean(places[0], words) if places and places[0] not in words else ""
 
 
 def _placed(grammar: Grammar, line: Line, places: Sequence[str]) -> dict[str, tuple[str, ...]]:

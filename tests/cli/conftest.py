@@ -33,11 +33,19 @@ class SecureController(FakeController):
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended."""
+    """How a command ended. `err` is what Flynn's client would have said, `hint` what ours adds."""
 
     code: int
     out: str
     err: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, code: int, out: str, err: str) -> "Done":
+        said = err.splitlines(keepends=True)
+        if said and said[-1].startswith("hint: "):
+            return cls(code, out, "".join(said[:-1]), said[-1].removeprefix("hint: ").removesuffix("\n"))
+        return cls(code, out, err)
 
 
 @dataclass
@@ -59,7 +67,7 @@ class Person:
         self.capsys.readouterr()
         code = main(argv)
         out, err = self.capsys.readouterr()
-        return Done(code, out, err)
+        return Done.of(code, out, err)
 
     def flynn_process(self, *argv: str, stdin: str = "") -> Done:
         """Run a command as a process of its own."""
@@ -72,7 +80,7 @@ class Person:
             env=self.environ(),
             timeout=30,
         )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return Done.of(done.returncode, done.stdout, done.stderr)
 
     def environ(self) -> dict[str, str]:
         """Return the environment of processes. They share compiled modules, wherever this run keeps none."""

@@ -37,7 +37,7 @@ def test_help_of_a_command(person, argv):
     done = person.flynn(*argv)
     assert done.code == 0
     assert done.out.startswith(
-        "usage: flynn ps [-a] [-c] [-q] [-t <type>]\n\nList the app's jobs, oldest first.\n\nOptions:\n    -a"
+        "usage: flynn ps [-a] [-c] [-q] [-t <type>] [--json]\n\nList the app's jobs, oldest first.\n\nOptions:\n    -a"
     )
 
 
@@ -62,9 +62,13 @@ def test_version(person, argv):
         (["bogus"], "", "bogus is not a flynn command. See 'flynn help'"),
         (["help", "bogus"], "", "bogus is not a flynn command. See 'flynn help'"),
         (["kill"], "usage: flynn kill <job>...", ""),
-        (["apps", "-a", "x"], "usage: flynn apps", ""),  # global options stand before the command
-        (["ps", "--bogus"], "usage: flynn ps [-a] [-c] [-q] [-t <type>]", ""),
-        (["limit", "set", "web"], "usage: flynn limit [-t <proc>]\n       flynn limit set <proc> <var>=<val>...", ""),
+        (["apps", "-a", "x"], "usage: flynn apps [--json]", ""),  # global options stand before the command
+        (["ps", "--bogus"], "usage: flynn ps [-a] [-c] [-q] [-t <type>] [--json]", ""),
+        (
+            ["limit", "set", "web"],
+            "usage: flynn limit [-t <proc>] [--json]\n       flynn limit set <proc> <var>=<val>...",
+            "",
+        ),
         (["pg", "psql"], "", "'flynn pg' is not available yet. See 'flynn help' for what is"),
     ],
 )
