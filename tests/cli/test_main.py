@@ -18,7 +18,7 @@ from .nouns import APP
 USAGE = "usage: flynn [-a <app>] [-c <cluster>] <command> [<args>...]"
 LISTED = [
     "help", "cluster", "create", "delete", "apps", "info", "ps", "kill", "log", "scale", "run", "env", "limit", "meta",
-    "route", "remote", "release", "deployment", "version",
+    "route", "remote", "release", "deployment", "completion", "version",
 ]  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_help_of_a_command(person, argv):
 
 def test_help_as_json(person):
     texts = json.loads(person.flynn("help", "--json").out)
-    assert sorted(texts) == sorted([*LISTED, "git-credentials"])
+    assert sorted(texts) == sorted([*LISTED, "git-credentials", "complete"])
     assert texts["version"] == "usage: flynn version\n\nShow the version of this command."
 
 
