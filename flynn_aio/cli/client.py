@@ -22,6 +22,7 @@ from .wire import Connection, Door, reason
 
 RETRY_FOR_S = 10.0
 RETRY_PAUSE_S = 0.1
+MAX_REDIRECTS = 10
 _REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
 
 
@@ -165,7 +166,8 @@ class Client:
     ) -> Answer:
         """Send a request and return its successful answer.
 
-        A failure that calls itself transient is tried again for `RETRY_FOR_S`.
+        A failure that calls itself transient is tried again for `RETRY_FOR_S`. A 307 is followed within the cluster's
+        own URL, with the same method and body.
 
         Args:
             path: starts with ``/``; ids in it went through `part`.
@@ -180,10 +182,15 @@ class Client:
         sent = {**self._headers, "Accept": accept, **(headers or {})}
         payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         give_up_at = time.monotonic() + RETRY_FOR_S
+        redirects = 0
         while True:
             answer, response = self._exchange(method, target, payload, sent, fresh=upgrade)
             if response.status == (101 if upgrade else 200):
                 return answer
+            if response.status == 307 and redirects < MAX_REDIRECTS:
+                target = self._redirected(method, target, answer, response)
+                redirects += 1
+                continue
             failure = self._failure(method, target, answer, response, upgrade=upgrade)
             if not (isinstance(failure, Refused) and failure.retry) or time.monotonic() >= give_up_at:
                 raise failure
@@ -204,6 +211,22 @@ class Client:
                     f'{method.capitalize()} "{self._base}{target}": {self._dialled(exc)}{reason(exc)}'
                 ) from exc
             return Answer(connection, response), response
+
+    def _redirected(self, method: str, target: str, answer: Answer, response: Response) -> str:
+        """Return where to ask instead.
+
+        Raises:
+            Unreachable: at another server: it would be handed the key.
+        """
+        answer.read()
+        self._keep(answer)
+        location = response.headers.get("location", "")
+        path = location.removeprefix(self._base)
+        if not path.startswith("/") or path.startswith("//"):
+            raise Unreachable(
+                f'{method} "{self._base}{target}": httpclient: redirected to "{location}", which is another server'
+            )
+        return path
 
     def _dialled(self, exc: Exception) -> str:
         refused = isinstance(exc, ConnectionRefusedError | socket.gaierror)

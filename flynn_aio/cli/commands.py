@@ -64,9 +64,9 @@ COMMANDS = {  # in the order in which `flynn help` lists them
     "version": Command("about:version", "show flynn version"),
     "complete": Command("completion:complete", ""),
     "git-credentials": Command("clusters:git_credentials", ""),
-    "install": Command("", ""),
-    "login": Command("", ""),
-    "update": Command("", ""),
+    "install": Command("about:install", ""),
+    "login": Command("about:login", ""),
+    "update": Command("about:update", ""),
 }
 
 _HEAD = """\

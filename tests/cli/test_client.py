@@ -116,3 +116,26 @@ def test_a_server_that_hangs_up(client):
 def test_ids_cannot_leave_their_place_in_a_path():
     assert part("a/b?c#d é") == "a%2Fb%3Fc%23d%20%C3%A9"
     assert part("host0-1") == "host0-1"
+
+
+def test_a_redirect_is_followed_with_the_same_method_and_body(client, controller):
+    base = f"http://127.0.0.1:{controller.port}"
+    controller.on("POST /old", Reply(None, 307, {"Location": f"{base}/older"}))
+    controller.on("POST /older", Reply(None, 307, {"Location": "/new"}))
+    controller.on("POST /new", {"id": "x"})
+    assert client.post("/old", {"name": "a"}) == {"id": "x"}
+    assert controller.bodies("POST /new") == [{"name": "a"}]
+
+
+@pytest.mark.parametrize("location", ["https://elsewhere.example.com/apps", "//elsewhere/apps", ""])
+def test_the_key_is_not_carried_to_another_server(client, controller, location):
+    controller.on("GET /apps", Reply(None, 307, {"Location": location}))
+    with pytest.raises(Failure, match="which is another server"):
+        client.get("/apps")
+
+
+def test_redirects_in_a_circle_end(client, controller):
+    controller.on("GET /apps", Reply(None, 307, {"Location": "/apps"}))
+    with pytest.raises(Failure, match="unexpected status 307"):
+        client.get("/apps")
+    assert len(controller.requests) == module.MAX_REDIRECTS + 1

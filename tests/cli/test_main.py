@@ -43,7 +43,7 @@ def test_help_of_a_command(person, argv):
 
 def test_help_as_json(person):
     texts = json.loads(person.flynn("help", "--json").out)
-    assert sorted(texts) == sorted([*LISTED, "git-credentials", "complete"])
+    assert sorted(texts) == sorted([*LISTED, "git-credentials", "complete", "install", "login", "update"])
     assert texts["version"] == "usage: flynn version\n\nShow the version of this command."
 
 
@@ -87,6 +87,20 @@ def test_long_usage_lines_are_printed_as_one(person):
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if not command.place])
 def test_flynns_other_commands_are_known_but_not_there(person, name):
     assert person.flynn(name).err == f"'flynn {name}' is not available yet. See 'flynn help' for what is\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["update"], "flynn does not update itself: it comes with flynn-aio\n"),
+        (["login", "https://issuer"], "flynn login is for clusters with OAuth, which flynn-aio does not have\n"),
+    ],
+)
+def test_what_has_another_way_here_says_which(person, argv, text):
+    done = person.flynn(*argv)
+    assert (done.code, done.err) == (1, text)
+    assert done.hint
+    assert person.flynn("install").out.count("\n") == 3
 
 
 def test_global_options_reach_the_command(person, controller):
