@@ -93,9 +93,11 @@ def command_help(command: Command) -> str:
 
     The indentation is gone, and a usage line is one line again, however long.
     """
-    text = "\n".join(line.removeprefix("    ") for line in (function(command).__doc__ or "").strip().splitlines())
-    lines, blank, rest = text.partition("\n\n")
-    return re.sub(r"\n +(?=[<[])", " ", lines) + blank + rest
+    lines = (function(command).__doc__ or "").strip().splitlines()
+    margin = min((len(line) - len(line.lstrip()) for line in lines[1:] if line), default=0)  # none since Python 3.13
+    text = "\n".join([*lines[:1], *(line[margin:] for line in lines[1:])])
+    grammar, blank, rest = text.partition("\n\n")
+    return re.sub(r"\n +(?=[<[])", " ", grammar) + blank + rest
 
 
 def find(name: str) -> Command:
