@@ -1,28 +1,68 @@
 """Formations: how many of each process type are wanted, and the requests to change it."""
 
 from ..errors import ValidationError
-from ..model import ExpandedFormation, Formation, ReleaseID, ScaleRequest, ScaleRequestID, ScaleState, Time
+from ..model import (
+    Event,
+    ExpandedFormation,
+    Formation,
+    ReleaseID,
+    ScaleRequest,
+    ScaleRequestID,
+    ScaleState,
+    Time,
+    decode,
+)
 from ..store import Database, Transaction, changes, queries
+from . import catchup
 from .body import read_json
-from .request import EMPTY, Parts, Reply, Request, reply
-from .shape import Param
+from .request import EMPTY, EVENT_STREAM, Parts, Reply, Request, Stream, reply
+from .shape import EventStream, Param
 from .wire import FormationRequest, ScaleRequestBody, check_counts, one_of
 
-ACTIVE = (Param("active", "must be `true`: only formations that want a job can be listed", bool),)
+LISTED = list[ExpandedFormation] | EventStream[ExpandedFormation]
+LIST_PARAMS = (
+    Param("active", "list: must be `true`, only formations that want a job can be listed", bool),
+    catchup.SINCE,
+)
 GIVES = Formation | ExpandedFormation
 PARAMS = (Param("expand", "show the app, the release and its artifacts instead of their ids", bool),)
+_MARK = {"updated_at": "0001-01-01T00:00:00Z"}
 
 
-async def list_active(parts: Parts, request: Request) -> Reply:
-    """Return every formation that wants a job, with all it refers to, the one changed last first."""
+async def list_many(parts: Parts, request: Request) -> Reply | Stream:
+    """Return every formation that wants a job, with all it refers to, the one changed last first; or follow all."""
+    if EVENT_STREAM in request.accept:
+        return _follow(parts, catchup.since(request))
     if request.first("active") != "true":
         raise ValidationError("must either request a stream or only active formations")
 
     def query(db: Database) -> list[ExpandedFormation]:
-        active = [one for one in queries.desired(db).formations if sum(one.processes.values()) > 0]
-        return sorted(active, key=lambda one: one.updated_at or Time.min, reverse=True)
+        return _newest_first([one for one in queries.desired(db).formations if sum(one.processes.values()) > 0])
 
     return reply(await parts.store.read(query))
+
+
+def _follow(parts: Parts, since: Time) -> Stream:
+    """Return formations as they are after each scale request; one that was deleted is, and wants nothing."""
+
+    def backlog(db: Database) -> list[ExpandedFormation]:
+        found = [one for one in queries.expanded_formations(db) if catchup.is_since(one.updated_at, since)]
+        return _newest_first(found)
+
+    async def live(event: Event) -> ExpandedFormation | None:
+        request = decode(event.data, ScaleRequest)
+
+        def query(db: Database) -> ExpandedFormation | None:
+            found = queries.find_formation(db, request.app, request.release)
+            return queries.expanded_formation(db, found) if found else queries.deleted_formation(db, request)
+
+        return await parts.store.read(query)
+
+    return catchup.stream(parts, {"scale_request"}, backlog=backlog, mark=_MARK, live=live)
+
+
+def _newest_first(formations: list[ExpandedFormation]) -> list[ExpandedFormation]:
+    return sorted(formations, key=lambda one: one.updated_at.timestamp() if one.updated_at else 0.0, reverse=True)
 
 
 async def list_of_app(parts: Parts, request: Request) -> Reply:

@@ -18,17 +18,18 @@ from ..model import (
     Artifact,
     Deployment,
     Event,
-    ExpandedFormation,
     Formation,
     Job,
     NewJob,
     Release,
     Route,
     ScaleRequest,
+    Sink,
 )
 from . import (
     apps,
     artifacts,
+    catchup,
     deployments,
     events,
     formations,
@@ -37,6 +38,7 @@ from . import (
     log,
     misc,
     releases,
+    sinks,
 )
 from .request import Handler, Parts, Request, StatusReply
 from .shape import Param, Pem
@@ -49,6 +51,7 @@ from .wire import (
     ReleaseRequest,
     RouteRequest,
     ScaleRequestBody,
+    SinkRequest,
 )
 
 
@@ -103,7 +106,9 @@ TABLE = (
     Endpoint("DELETE", "/apps/:app/releases/:release", releases.delete, gives=None),
     Endpoint("GET", "/apps/:app/release", releases.get_current, gives=Release),
     Endpoint("PUT", "/apps/:app/release", releases.set_current, takes=ReleaseRef, gives=Release),
-    Endpoint("GET", "/formations", formations.list_active, gives=list[ExpandedFormation], params=formations.ACTIVE),
+    Endpoint(
+        "GET", "/formations", formations.list_many, Auth.STREAM, gives=formations.LISTED, params=formations.LIST_PARAMS
+    ),
     Endpoint("GET", "/apps/:app/formations", formations.list_of_app, gives=list[Formation]),
     Endpoint("GET", "/apps/:app/formations/:release", formations.get, gives=formations.GIVES, params=formations.PARAMS),
     Endpoint("PUT", "/apps/:app/formations/:release", formations.put, takes=FormationRequest, gives=Formation),
@@ -123,6 +128,10 @@ TABLE = (
     Endpoint("GET", "/apps/:app/routes/:type/:route", http_routes.get, gives=Route),
     Endpoint("PUT", "/apps/:app/routes/:type/:route", http_routes.update, takes=RouteRequest, gives=Route),
     Endpoint("DELETE", "/apps/:app/routes/:type/:route", http_routes.delete, gives=None),
+    Endpoint("GET", "/sinks", sinks.list_all, Auth.STREAM, gives=sinks.GIVES, params=(catchup.SINCE,)),
+    Endpoint("POST", "/sinks", sinks.create, takes=SinkRequest, gives=Sink),
+    Endpoint("GET", "/sinks/:sink", sinks.get, gives=Sink),
+    Endpoint("DELETE", "/sinks/:sink", sinks.delete, gives=Sink),
     Endpoint("GET", "/events", events.get_many, Auth.STREAM, gives=events.GIVES, params=events.PARAMS),
     Endpoint("GET", "/events/:event", events.get, gives=Event),
 )

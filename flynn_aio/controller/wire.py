@@ -31,12 +31,16 @@ from ..model import (
     ReleaseID,
     Route,
     RouteType,
+    Sink,
+    SinkID,
+    SinkKind,
     Strategy,
     VolumeReq,
     as_uuid,
     convert,
     is_app_name,
     plain,
+    syslog_config,
 )
 
 T = TypeVar("T")
@@ -338,3 +342,22 @@ def new_route(sent: RouteRequest) -> Route:
         drain_backends=sent.drain_backends,
         disable_keep_alives=sent.disable_keep_alives,
     )
+
+
+# Sinks
+
+
+class SinkRequest(Struct, frozen=True, kw_only=True):
+    id: str = ""
+    kind: str = ""
+    config: dict[str, Any] | None = None
+
+
+def new_sink(sent: SinkRequest) -> Sink:
+    """Check a sink. Whether anybody listens there shows later; its config is kept as it was sent."""
+    if sent.id and as_uuid(sent.id) is None:
+        raise ValidationError("must be a UUID", field="id")
+    one_of(sent.kind, SinkKind, field="kind")
+    sink = Sink(id=SinkID(as_uuid(sent.id) or ""), kind=sent.kind, config=sent.config)
+    syslog_config(sink)
+    return sink

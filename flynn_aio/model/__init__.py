@@ -10,6 +10,7 @@ Words used here:
 - *job*: one run of one process. A *one-off* job belongs to no formation.
 - *deployment*: the move from one release to the next, by a *strategy*.
 - *route*: which requests belong to which *service*; an *instance* answers for a service.
+- *sink*: a log server that is sent the lines of all apps.
 - *event*: what happened to a noun.
 
 The nouns are msgspec structs whose attribute names are Flynn's wire names and whose field order
@@ -45,6 +46,7 @@ from .ids import (
     ReleaseID,
     RouteID,
     ScaleRequestID,
+    SinkID,
     as_uuid,
     bare_job_id,
     full_job_id,
@@ -80,6 +82,8 @@ from .service import (
     is_web,
     web_service,
 )
+from .sink import DEFAULT_SYSLOG_PORT, Sink, SinkKind, SyslogConfig, SyslogFormat, SyslogScheme, syslog_config
+from .template import JobFacts, Template, parse_template
 
 __all__ = [
     "APP_META",
@@ -87,6 +91,7 @@ __all__ = [
     "APP_NAME_META",
     "DEFAULT_DEPLOY_TIMEOUT_S",
     "DEFAULT_RESOURCES",
+    "DEFAULT_SYSLOG_PORT",
     "GC_DEFAULT",
     "GC_META",
     "HOST_ID",
@@ -119,6 +124,7 @@ __all__ = [
     "HealthCheck",
     "Instance",
     "Job",
+    "JobFacts",
     "JobID",
     "JobState",
     "NewJob",
@@ -135,7 +141,14 @@ __all__ = [
     "ScaleRequest",
     "ScaleRequestID",
     "ScaleState",
+    "Sink",
+    "SinkID",
+    "SinkKind",
     "Strategy",
+    "SyslogConfig",
+    "SyslogFormat",
+    "SyslogScheme",
+    "Template",
     "Time",
     "VolumeReq",
     "as_uuid",
@@ -150,7 +163,9 @@ __all__ = [
     "is_web",
     "numbered",
     "parent_ref",
+    "parse_template",
     "plain",
+    "syslog_config",
     "web_service",
     "with_default_resources",
 ]

@@ -11,6 +11,7 @@ JobID = NewType("JobID", str)
 DeploymentID = NewType("DeploymentID", str)
 ScaleRequestID = NewType("ScaleRequestID", str)
 RouteID = NewType("RouteID", str)
+SinkID = NewType("SinkID", str)
 EventID = NewType("EventID", int)
 
 HOST_ID = "host0"

@@ -27,7 +27,7 @@ class Time(datetime):
         """Read an RFC 3339 moment in any zone.
 
         Raises:
-            ValueError: no such moment, or no zone. Fractions beyond microseconds are cut.
+            ValueError: no such moment, or no zone. Fractions beyond microseconds are rounded.
         """
         moment = msgspec.convert(text, datetime)
         if moment.tzinfo is None:

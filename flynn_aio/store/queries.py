@@ -30,6 +30,8 @@ from ..model import (
     RouteID,
     RouteType,
     ScaleRequest,
+    Sink,
+    SinkID,
     Time,
     as_uuid,
     numbered,
@@ -140,6 +142,31 @@ def expanded_formation(db: Database, found: Formation) -> ExpandedFormation:
     """Return a stored formation with all it refers to."""
     [expanded] = _expanded(db, "f.app = ? AND f.release = ?", (found.app, found.release))
     return expanded
+
+
+def deleted_formation(db: Database, request: ScaleRequest) -> ExpandedFormation | None:
+    """Return what a formation looked like that its last scale request has ended: it wants nothing.
+
+    Its app and release may be deleted as well; ``None`` when nothing at all is known of them.
+    """
+    sql = "SELECT apps.doc, releases.doc FROM apps, releases WHERE apps.id = ? AND releases.id = ?"
+    found = _all(db, sql, (request.app, request.release))
+    if not found:
+        return None
+    release = rows.release(found[0][1])
+    parts = _artifacts_by_id(db, release.artifacts)
+    return ExpandedFormation(
+        app=rows.app(found[0][0]),
+        release=release,
+        artifacts=[parts[artifact_id] for artifact_id in release.artifacts if artifact_id in parts],
+        updated_at=request.updated_at,
+        deleted=True,
+    )
+
+
+def expanded_formations(db: Database) -> list[ExpandedFormation]:
+    """Return the formations of live apps with all they refer to."""
+    return _expanded(db, "apps.deleted_at IS NULL AND releases.deleted_at IS NULL")[::-1]
 
 
 def _expanded(db: Database, which: str, values: Sequence[object] = ()) -> list[ExpandedFormation]:
@@ -299,7 +326,23 @@ def routes(db: Database, app_id: AppID | None = None) -> list[Route]:
     return [rows.route(text) for (text,) in _all(db, sql, (app_id,))]
 
 
+# Sinks
+
+
+def sink(db: Database, sink_id: SinkID) -> Sink:
+    return rows.sink(_one(db, "sink", sink_id, "SELECT doc FROM sinks WHERE id = ?", (sink_id,))[0])
+
+
+def sinks(db: Database) -> list[Sink]:
+    return [rows.sink(text) for (text,) in _all(db, "SELECT doc FROM sinks ORDER BY seq DESC")]
+
+
 # Events
+
+
+def newest_event(db: Database) -> EventID:
+    """Return the id of the newest event; 0 when there is none."""
+    return EventID(_all(db, "SELECT coalesce(max(id), 0) FROM events")[0][0])
 
 
 def event(db: Database, event_id: int) -> Event:

@@ -23,6 +23,7 @@ from ..model import (
     Release,
     Route,
     ScaleRequest,
+    Sink,
     Time,
     decode,
     encode,
@@ -73,6 +74,10 @@ def deployment(text: str) -> Deployment:
 
 def route(text: str) -> Route:
     return decode(text, Route)
+
+
+def sink(text: str) -> Sink:
+    return decode(text, Sink)
 
 
 def event(row: Row) -> Event:

@@ -90,6 +90,11 @@ def first_tables(db: Database) -> None:
     )
 
 
+@migrations()
+def sinks(db: Database) -> None:
+    _run(db.conn, "CREATE TABLE sinks (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, doc TEXT NOT NULL);")
+
+
 def _run(conn: sqlite3.Connection, script: str) -> None:
     """Execute several statements inside the migration's transaction; `executescript` would commit it."""
     statement = ""

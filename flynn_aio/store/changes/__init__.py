@@ -18,6 +18,7 @@ from .formations import (
 from .jobs import put_job, stop_job
 from .releases import create_artifact, create_release, delete_release, set_app_release
 from .routes import create_route, delete_route, update_route
+from .sinks import create_sink, delete_sink
 
 __all__ = [
     "add_key",
@@ -29,10 +30,12 @@ __all__ = [
     "create_release",
     "create_route",
     "create_scale_request",
+    "create_sink",
     "delete_app",
     "delete_formation",
     "delete_release",
     "delete_route",
+    "delete_sink",
     "finish_deployment",
     "note_deployment_step",
     "put_formation",
