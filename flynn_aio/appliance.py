@@ -25,7 +25,7 @@ from .receive import Stack, open_receive
 from .router import Listeners, open_front, open_router
 from .scheduler import open_scheduler
 from .settings import EngineSettings, Settings
-from .store import open_store, queries
+from .store import Keyring, open_store, queries
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +67,17 @@ async def run(
     async with open_store(settings.store, clock) as store:
         await prepare_rows(store, settings)
         await trio.to_thread.run_sync(partial(prepare_certificates, settings, now=clock.now()))
+        keys = Keyring(store, clock)
         async with (
             open_engine(settings.engine) as engine,
             open_logs(settings.logs, engine, clock) as logs,
             open_discoverd(settings.discoverd, store, clock) as services,
             open_router(settings.router, store, services) as router,
             open_scheduler(settings.scheduler, store, engine, services, clock, drained=router.drained, tail=logs.tail),
-            open_receive(settings.build, store, engine, clock, tail=logs.tail) as receive,
-            open_controller(settings.controller, store, engine, logs, services, clock, git=receive.app) as controller,
+            open_receive(settings.build, store, keys, engine, clock, tail=logs.tail) as receive,
+            open_controller(
+                settings.controller, store, keys, engine, logs, services, clock, git=receive.app
+            ) as controller,
             open_front(
                 settings.router,
                 router,

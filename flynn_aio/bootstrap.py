@@ -175,7 +175,7 @@ def _written(settings: Settings) -> Iterator[None]:
 
 
 def key_file(settings: Settings) -> Path:
-    return settings.data_dir / "keys" / "cluster.key"
+    return settings.controller.operator_key
 
 
 def cluster_key(settings: Settings) -> str:
@@ -196,14 +196,15 @@ async def prepare_rows(store: Store, settings: Settings) -> None:
             f"the cluster in {settings.data_dir} is {known}, not {settings.domain}; "
             f"start it with --domain {known}, or name another directory with --data-dir"
         )
-    complete = known and key in await store.read(queries.key_hashes)
+    complete = known and key in (await store.read(queries.key_hashes)).values()
     if not complete:
         await store.transact(lambda tx: _first_rows(tx, settings, key))
 
 
 def _first_rows(tx: Transaction, settings: Settings, key: bytes) -> None:
-    if key not in queries.key_hashes(tx.db):
-        name = CLUSTER_KEY if not queries.key_hashes(tx.db) else f"{CLUSTER_KEY}-{tx.new_id()[:8]}"
+    known = queries.key_hashes(tx.db)
+    if key not in known.values():
+        name = CLUSTER_KEY if not known else f"{CLUSTER_KEY}-{tx.new_id()[:8]}"
         changes.add_key(tx, name, key)
     for name, host in SYSTEM_APPS.items():
         try:

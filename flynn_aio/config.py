@@ -34,6 +34,7 @@ from .settings import (
 DEFAULT_DATA_DIR = Path("/var/lib/flynn-aio")
 DEFAULT_DOMAIN = "flynn.localhost"
 SYSTEM_FILE = Path("/etc/flynn-aio/flynn.toml")
+OPERATOR_KEY = "cluster.key"
 ENV_PREFIX = "FLYNN_AIO_"
 CONFIG_ENV = f"{ENV_PREFIX}CONFIG"
 
@@ -115,6 +116,7 @@ def load(
         controller=ControllerSettings(
             domain=domain,
             ca_certificate=keys / "ca.pem",
+            operator_key=keys / OPERATOR_KEY,
             gateway=engine.gateway,
             slug_dir=slugs,
             **values["controller"],

@@ -58,6 +58,12 @@ class Unauthorized(FlynnError):
     code = "unauthorized"
 
 
+class RateLimited(FlynnError):
+    """Too much of this from one place; what is right still gets through."""
+
+    code = "ratelimited"
+
+
 class Unavailable(FlynnError):
     """We cannot do this now, and may a moment later."""
 

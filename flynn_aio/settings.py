@@ -142,6 +142,8 @@ class BuildSettings:
 class ControllerSettings:
     domain: str
     ca_certificate: Path
+    operator_key: Path
+    """The operator's own copy of a key; the database has only its hash."""
     gateway: str
     slug_dir: Path
     max_body_bytes: int = 1 * MIB

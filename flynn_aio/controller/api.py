@@ -22,7 +22,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ..errors import FlynnError, NotFound, Unauthorized, Unavailable, ValidationError
 from ..model import encode
-from ..store import authenticate
+from ..store import last_hop
 from .body import read_body
 from .connection import Message, Receive, Scope, Send
 from .request import EMPTY, JSON, Parts, Reply, Request
@@ -96,18 +96,24 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """A request that may be served, as far as its head can tell."""
+    """A request that may be served, as far as its head can tell.
+
+    Attributes:
+        key: the name of the key it came with; empty where none is asked for.
+    """
 
     endpoint: Endpoint
     params: Mapping[str, str]
     query: Mapping[str, list[str]]
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Flowing:
-    """A `Stream` whose source has been entered."""
+    """A `Stream` whose source has been entered; `key` is the name of the key that opened it."""
 
     content_type: str
+    key: str
     chunks: AsyncGenerator[bytes, None]
 
 
@@ -147,15 +153,18 @@ class Api:
                 case Reply() as reply:
                     await send(_start(reply.status, headers_of(reply), head))
                     await send({"type": "http.response.body", "body": reply.body})
-                case Flowing(content_type=content_type, chunks=chunks):
+                case Flowing(content_type=content_type, key=key, chunks=chunks):
                     await send(_start(200, [(b"content-type", content_type.encode())], head))
-                    await self._pump(chunks, receive, send)
+                    with self._parts.keys.session(key):
+                        await self._pump(chunks, receive, send)
+                    await send({"type": "http.response.body", "body": b""})
 
     async def admit(self, head: Head) -> Admitted | Reply:
         """Find who serves a request and check its key, before anything of its body is read.
 
         Raises:
             Unauthorized: the key is missing or wrong.
+            RateLimited: it is wrong, and so were too many before it.
             Unavailable: the controller is draining.
         """
         if self._parts.leaving.is_set():
@@ -165,22 +174,23 @@ class Api:
         path, _, query_string = head.target.partition("?")
         query = parse_query(query_string)
         found = find(head.method, path)
-        await self._check_key(found[0].auth if found else Auth.KEY, head, query)
+        key = await self._check_key(found[0].auth if found else Auth.KEY, head, query)
         if found is None:
             return NO_SUCH_PAGE
         endpoint, params = found
-        return Admitted(endpoint=endpoint, params=params, query=query)
+        return Admitted(endpoint=endpoint, params=params, query=query, key=key)
 
-    async def _check_key(self, rule: Auth, head: Head, query: Mapping[str, list[str]]) -> None:
+    async def _check_key(self, rule: Auth, head: Head, query: Mapping[str, list[str]]) -> str:
+        """Return the name of the key, empty where none is needed."""
         if rule is Auth.NONE:
-            return
+            return ""
         password = password_of(head.headers)
         if rule is Auth.STREAM and not password:
             password = query.get("key", [""])[0]
         if rule is Auth.OPTIONAL and not password:
-            return
-        if not password or not await authenticate(self._parts.store, password):
-            raise Unauthorized("the key is missing or wrong")
+            return ""
+        address = last_hop(head.headers.get("x-forwarded-for", ""))
+        return await self._parts.keys.authenticate(password, address=address)
 
     async def _answer(self, head: Head, receive: Receive, open_source: AsyncExitStack) -> Reply | Flowing:
         """Return the answer to one request. Whatever goes wrong is part of it."""
@@ -190,12 +200,14 @@ class Api:
                 return admitted
             settings = self._parts.settings
             body = await read_body(receive, at_most=settings.max_body_bytes, within_s=settings.keep_alive_timeout_s)
-            request = Request(params=admitted.params, query=admitted.query, headers=head.headers, body=body)
+            request = Request(
+                params=admitted.params, query=admitted.query, headers=head.headers, body=body, key=admitted.key
+            )
             answer = await admitted.endpoint.handler(self._parts, request)
             if isinstance(answer, Reply):
                 return answer
             chunks = await open_source.enter_async_context(answer.source)
-            return Flowing(answer.content_type, chunks)
+            return Flowing(answer.content_type, admitted.key, chunks)
         except FlynnError as error:
             return error_reply(error)
         except Exception:
@@ -206,7 +218,7 @@ class Api:
             return BUG
 
     async def _pump(self, chunks: AsyncGenerator[bytes, None], receive: Receive, send: Send) -> None:
-        """Send a stream until it ends, the client goes, or the controller leaves; each ends it cleanly."""
+        """Send a stream until it ends, the client goes, its key is removed or the controller leaves."""
 
         async def end_with(event: Callable[[], Awaitable[object]], flow: trio.CancelScope) -> None:
             await event()
@@ -218,7 +230,6 @@ class Api:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             nursery.cancel_scope.cancel()
-        await send({"type": "http.response.body", "body": b""})
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -37,9 +37,11 @@ async def serve(api: Api, parts: Parts, stream: trio.SocketStream, data: bytes) 
     try:
         with trio.fail_after(parts.settings.keep_alive_timeout_s):
             asked_for = await _asked_for(api, parts, exchange)
-        if isinstance(asked_for, OneOff):
-            session = Session(parts, stream, asked_for.spec, begin=exchange.switch, early=exchange.early)
-            await session.run()
+        if not isinstance(asked_for, Reply):
+            one_off, key = asked_for
+            session = Session(parts, stream, one_off.spec, begin=exchange.switch, early=exchange.early)
+            with parts.keys.session(key):
+                await session.run()
             return
         refusal = asked_for
     except (Disconnected, trio.TooSlowError, trio.BrokenResourceError):
@@ -54,7 +56,8 @@ async def serve(api: Api, parts: Parts, stream: trio.SocketStream, data: bytes) 
             await exchange.refuse(refusal)
 
 
-async def _asked_for(api: Api, parts: Parts, exchange: "_Exchange") -> OneOff | Reply:
+async def _asked_for(api: Api, parts: Parts, exchange: "_Exchange") -> tuple[OneOff, str] | Reply:
+    """Return the job and the name of the key it was asked for with, or the refusal."""
     head = await exchange.head()
     admitted = await api.admit(head)
     if isinstance(admitted, Reply):
@@ -62,8 +65,8 @@ async def _asked_for(api: Api, parts: Parts, exchange: "_Exchange") -> OneOff | 
     if admitted.endpoint.upgrade is None:
         raise ValidationError(f"{head.method} {head.target} cannot be upgraded to {PROTOCOL}, only one-off jobs can")
     body = await exchange.body(at_most=parts.settings.max_body_bytes)
-    request = Request(params=admitted.params, query=admitted.query, headers=head.headers, body=body)
-    return await admitted.endpoint.upgrade(parts, request)
+    request = Request(params=admitted.params, query=admitted.query, headers=head.headers, body=body, key=admitted.key)
+    return await admitted.endpoint.upgrade(parts, request), admitted.key
 
 
 class _Exchange:

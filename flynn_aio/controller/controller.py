@@ -17,7 +17,7 @@ from ..discoverd import Services
 from ..engine import Engine
 from ..logs import Logs
 from ..settings import ControllerSettings
-from ..store import Store
+from ..store import Keyring, Store
 from ..watch import Bell
 from . import attach
 from .api import Api
@@ -99,6 +99,7 @@ async def _healthy() -> Status:
 async def open_controller(
     settings: ControllerSettings,
     store: Store,
+    keys: Keyring,
     engine: Engine,
     logs: Logs,
     services: Services,
@@ -119,6 +120,7 @@ async def open_controller(
         parts = Parts(
             settings=settings,
             store=store,
+            keys=keys,
             engine=engine,
             logs=logs,
             services=services,

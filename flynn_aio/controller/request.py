@@ -19,7 +19,7 @@ from ..errors import NotFound
 from ..logs import Logs
 from ..model import as_uuid, encode
 from ..settings import ControllerSettings
-from ..store import Store
+from ..store import Keyring, Store
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -57,6 +57,7 @@ class Parts:
 
     settings: ControllerSettings
     store: Store
+    keys: Keyring
     engine: Engine
     logs: Logs
     services: Services
@@ -74,12 +75,14 @@ class Request:
         params: what stood in the path where the route has a ``:name``.
         query: every value of every query parameter, in order.
         headers: by lower-case name; the last one wins.
+        key: the name of the key it came with; empty where none is asked for.
     """
 
     params: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, list[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    key: str = ""
 
     @property
     def app(self) -> str:

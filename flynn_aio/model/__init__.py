@@ -12,6 +12,7 @@ Words used here:
 - *route*: which requests belong to which *service*; an *instance* answers for a service.
 - *sink*: a log server that is sent the lines of all apps.
 - *event*: what happened to a noun.
+- *key*: what a client shows to be let in; only its name is ever seen again.
 
 The nouns are msgspec structs whose attribute names are Flynn's wire names and whose field order
 and defaults are Flynn's order and omission: the same definition is the API's JSON, the store's JSON
@@ -54,6 +55,7 @@ from .ids import (
 )
 from .job import Job, JobState, NewJob, PlacedJob
 from .json import Time, convert, decode, encode, plain
+from .key import Key
 from .release import (
     DEFAULT_RESOURCES,
     MIB,
@@ -127,6 +129,7 @@ __all__ = [
     "JobFacts",
     "JobID",
     "JobState",
+    "Key",
     "NewJob",
     "PlacedJob",
     "Port",

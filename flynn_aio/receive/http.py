@@ -12,12 +12,13 @@ from typing import Any
 
 import trio
 
-from ..errors import FlynnError, NotFound
+from ..errors import FlynnError, NotFound, RateLimited, Unauthorized
 from ..model import App
-from ..store import Store, authenticate, queries
+from ..store import Keyring, Store, last_hop, queries
 from .git import Git
 from .repo import HandOver, Repositories, Repository
 from .smart_http import (
+    KEY_REMOVED,
     NO_CACHE,
     UNAUTHORIZED,
     UNKNOWN_APP,
@@ -84,8 +85,9 @@ class Reply:
 class GitHTTP:
     """The ASGI application."""
 
-    def __init__(self, store: Store, repositories: Repositories, decide_push: DecidePush) -> None:
+    def __init__(self, store: Store, keys: Keyring, repositories: Repositories, decide_push: DecidePush) -> None:
         self._store = store
+        self._keys = keys
         self._repositories = repositories
         self._decide_push = decide_push
 
@@ -110,9 +112,19 @@ class GitHTTP:
 
     async def _answer(self, scope: Scope, receive: ReceiveMessage, reply: Reply) -> Refusal | None:
         headers = scope["headers"]
-        key = basic_password(header(headers, b"authorization"))
-        if key is None or not await authenticate(self._store, key):
+        key = basic_password(header(headers, b"authorization")) or ""
+        try:
+            name = await self._keys.authenticate(key, address=last_hop(header(headers, b"x-forwarded-for")))
+        except Unauthorized:
             return UNAUTHORIZED
+        except RateLimited as exc:
+            return Refusal(429, exc.message)
+        with self._keys.session(name):
+            return await self._serve(scope, receive, reply)
+        return KEY_REMOVED
+
+    async def _serve(self, scope: Scope, receive: ReceiveMessage, reply: Reply) -> Refusal | None:
+        headers = scope["headers"]
         ask = read_ask(scope["method"], scope["path"], scope["query_string"].decode("latin-1"))
         if isinstance(ask, Refusal):
             return ask

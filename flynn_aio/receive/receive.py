@@ -13,7 +13,7 @@ from ..engine import Engine
 from ..errors import FlynnError
 from ..model import SLUGBUILDER_TYPE, ReleaseID
 from ..settings import BuildSettings
-from ..store import Database, Store, queries
+from ..store import Database, Keyring, Store, queries
 from .build import Builder
 from .deploy import Tail
 from .http import GitHTTP
@@ -46,7 +46,7 @@ class Receive:
 
 @asynccontextmanager
 async def open_receive(
-    settings: BuildSettings, store: Store, engine: Engine, clock: Clock, *, tail: Tail | None = None
+    settings: BuildSettings, store: Store, keys: Keyring, engine: Engine, clock: Clock, *, tail: Tail | None = None
 ) -> AsyncIterator[Receive]:
     """Take pushes while the block runs. A push lives in its request; here only the janitor does.
 
@@ -63,7 +63,7 @@ async def open_receive(
     await janitor.end_builds()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(janitor.run)
-        yield Receive(app=GitHTTP(store, repositories, pushes.decide), stack=stack)
+        yield Receive(app=GitHTTP(store, keys, repositories, pushes.decide), stack=stack)
         nursery.cancel_scope.cancel()
 
 

@@ -63,6 +63,7 @@ class Ask:
 
 
 UNAUTHORIZED = Refusal(401, "Authentication required", ((b"www-authenticate", REALM),))
+KEY_REMOVED = Refusal(401, "the key was removed meanwhile", ((b"www-authenticate", REALM),))
 UNKNOWN_APP = Refusal(404, "unknown app")
 NOT_FOUND = Refusal(404, "not found")
 

@@ -6,6 +6,7 @@ Words used here:
 - *query*: a function of a database, in `queries`, answered from one snapshot.
 - *event*: what happened to a noun; the events table is the history.
 - *feed*: events as a stream for people and deploy waits (`Store.subscribe`): each once, in order.
+- *keyring*: where every door asks whether a key is one of ours; it counts and slows wrong ones.
 - *watch*: `Store.changes`, for loops that only need to know *that* something moved.
 """
 
@@ -13,7 +14,7 @@ from sqlite_utils import Database
 
 from . import changes, queries
 from .feed import EventFilter, Overflow, Subscription
-from .keys import authenticate, key_hash
+from .keys import Failures, Keyring, key_hash, last_hop
 from .queries import DeploymentInProgress, Desired
 from .store import DatabaseBroken, Store, inline, open_store
 from .transaction import Transaction
@@ -24,14 +25,16 @@ __all__ = [
     "DeploymentInProgress",
     "Desired",
     "EventFilter",
+    "Failures",
+    "Keyring",
     "Overflow",
     "Store",
     "Subscription",
     "Transaction",
-    "authenticate",
     "changes",
     "inline",
     "key_hash",
+    "last_hop",
     "open_store",
     "queries",
 ]

@@ -23,6 +23,7 @@ from ..model import (
     Formation,
     Job,
     JobID,
+    Key,
     PlacedJob,
     Release,
     ReleaseID,
@@ -389,8 +390,15 @@ def _events(
 # The cluster
 
 
-def key_hashes(db: Database) -> list[bytes]:
-    return [value for (value,) in _all(db, "SELECT hash FROM keys ORDER BY name")]
+def keys(db: Database) -> list[Key]:
+    """Return the controller's keys, oldest first."""
+    found = _all(db, "SELECT name, created_at FROM keys ORDER BY created_at, name")
+    return [Key(name=name, created_at=Time.parse(created_at)) for name, created_at in found]
+
+
+def key_hashes(db: Database) -> dict[str, bytes]:
+    """Return what the controller's keys are compared with, by name."""
+    return dict(_all(db, "SELECT name, hash FROM keys ORDER BY name"))
 
 
 def cluster_value(db: Database, key: str) -> str | None:

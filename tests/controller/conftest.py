@@ -9,7 +9,7 @@ from flynn_aio.controller import Controller, open_controller
 from flynn_aio.engine import FakeEngine, open_fake_engine
 from flynn_aio.logs import Logs, open_logs
 from flynn_aio.settings import ControllerSettings, LogSettings
-from flynn_aio.store import Store, changes, inline, key_hash
+from flynn_aio.store import Keyring, Store, changes, inline, key_hash
 
 from ..support.build import DOMAIN
 from ..support.http_client import HTTPClient
@@ -45,9 +45,14 @@ async def no_git(scope, receive, send):
 @pytest.fixture
 def settings(tmp_path):
     (tmp_path / "ca.pem").write_bytes(CA)
+    (tmp_path / "cluster.key").write_text(f"{KEY}\n")
     (tmp_path / "slugs").mkdir()
     return ControllerSettings(
-        domain=DOMAIN, ca_certificate=tmp_path / "ca.pem", gateway="100.100.0.1", slug_dir=tmp_path / "slugs"
+        domain=DOMAIN,
+        ca_certificate=tmp_path / "ca.pem",
+        operator_key=tmp_path / "cluster.key",
+        gateway="100.100.0.1",
+        slug_dir=tmp_path / "slugs",
     )
 
 
@@ -63,7 +68,15 @@ async def open_stage(store, clock, settings, tmp_path):
             open_fake_engine(clock=clock, log_dir=log_settings.dir) as engine,
             open_logs(log_settings, engine, clock, run_blocking=inline) as real_logs,
             open_controller(
-                settings, store, engine, logs or real_logs, None, clock, git=git, status=status
+                settings,
+                store,
+                Keyring(store, clock),
+                engine,
+                logs or real_logs,
+                None,
+                clock,
+                git=git,
+                status=status,
             ) as controller,
         ):
             stage = Stage(controller, store, engine, real_logs, settings)

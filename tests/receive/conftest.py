@@ -17,7 +17,7 @@ from flynn_aio.engine import Engine, Process, Stream, open_fake_engine
 from flynn_aio.model import App, AppID, Job, JobID, JobState, Release, ScaleRequest, decode
 from flynn_aio.receive import open_receive
 from flynn_aio.settings import BuildSettings
-from flynn_aio.store import EventFilter, Store, changes, key_hash, queries
+from flynn_aio.store import EventFilter, Keyring, Store, changes, key_hash, queries
 
 from ..support.build import make_app
 from ..support.git import Client, open_door
@@ -207,7 +207,11 @@ async def open_place_on(
         app = await make_app(store)
         await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
         nursery.start_soon(scheduler.run)
-        async with open_receive(built, store, engine, clock, tail=tail) as receive, open_door(receive.app) as port:
+        keys = Keyring(store, clock)
+        async with (
+            open_receive(built, store, keys, engine, clock, tail=tail) as receive,
+            open_door(receive.app) as port,
+        ):
             place = Place(
                 settings=built,
                 store=store,

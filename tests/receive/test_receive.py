@@ -8,7 +8,7 @@ from flynn_aio.engine import JobSpec, open_fake_engine
 from flynn_aio.model import AppID, JobID, ReleaseID
 from flynn_aio.receive import open_receive
 from flynn_aio.receive import receive as receive_module
-from flynn_aio.store import changes
+from flynn_aio.store import Keyring, changes
 
 from ..support.git import eventually
 from .conftest import build_settings, open_place
@@ -23,14 +23,14 @@ async def test_builds_of_an_earlier_life_are_ended_at_the_start(tmp_path, store,
     async with open_fake_engine(clock=clock) as engine:
         for job, kind in (("build", "slugbuilder"), ("web", "web"), ("once", "")):
             await engine.start(spec(job, kind))
-        async with open_receive(build_settings(tmp_path), store, engine, clock):
+        async with open_receive(build_settings(tmp_path), store, Keyring(store, clock), engine, clock):
             assert sorted(job.id for job in await engine.jobs()) == ["once", "web"]
 
 
 async def test_an_engine_that_is_away_does_not_keep_receive_from_starting(tmp_path, store, clock):
     async with open_fake_engine(clock=clock) as engine:
         with engine.outage():
-            async with open_receive(build_settings(tmp_path), store, engine, clock):
+            async with open_receive(build_settings(tmp_path), store, Keyring(store, clock), engine, clock):
                 pass
 
 
@@ -39,7 +39,10 @@ async def test_what_a_crash_left_is_gone_soon_after_the_start(tmp_path, store, c
     (settings.slug_dir / ".new-b1" / "app").mkdir(parents=True)
     (settings.slug_dir / "orphan").mkdir()
     (settings.repo_dir / "nobody.git").mkdir(parents=True)
-    async with open_fake_engine(clock=clock) as engine, open_receive(settings, store, engine, clock):
+    async with (
+        open_fake_engine(clock=clock) as engine,
+        open_receive(settings, store, Keyring(store, clock), engine, clock),
+    ):
 
         async def swept():
             return os.listdir(settings.slug_dir) == [] and os.listdir(settings.repo_dir) == []

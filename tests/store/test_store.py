@@ -10,7 +10,7 @@ from flynn_aio.clock import SystemClock
 from flynn_aio.errors import NotFound, ValidationError
 from flynn_aio.model import App, EventID
 from flynn_aio.settings import StoreSettings
-from flynn_aio.store import DatabaseBroken, EventFilter, Overflow, authenticate, changes, key_hash, open_store, queries
+from flynn_aio.store import DatabaseBroken, EventFilter, Overflow, changes, open_store, queries
 
 from ..support.build import DOMAIN, make_app
 
@@ -146,13 +146,6 @@ async def test_a_mistake_of_ours_is_not_blamed_on_the_database(store):
     with pytest.raises(sqlite3.ProgrammingError):
         await store.read(lambda db: db.conn.execute("SELECT ?", ()))
     assert await store.read(queries.apps) == []
-
-
-async def test_a_key_opens_and_another_does_not(store):
-    await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash("secret")))
-    assert await authenticate(store, "secret")
-    assert not await authenticate(store, "Secret")
-    assert not await authenticate(store, "")
 
 
 async def test_a_query_that_finds_nothing_says_what_it_looked_for(store):

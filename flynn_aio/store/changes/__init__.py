@@ -5,7 +5,7 @@ wait for. A change that raises has written nothing.
 """
 
 from .apps import create_app, delete_app, update_app
-from .cluster import add_key, set_cluster_value
+from .cluster import set_cluster_value
 from .deployments import create_deployment, finish_deployment, note_deployment_step
 from .formations import (
     cancel_scale_request,
@@ -16,6 +16,7 @@ from .formations import (
     set_formation,
 )
 from .jobs import put_job, stop_job
+from .keys import add_key, remove_key
 from .releases import create_artifact, create_release, delete_release, set_app_release
 from .routes import create_route, delete_route, update_route
 from .sinks import create_sink, delete_sink
@@ -40,6 +41,7 @@ __all__ = [
     "note_deployment_step",
     "put_formation",
     "put_job",
+    "remove_key",
     "set_app_release",
     "set_cluster_value",
     "set_formation",
