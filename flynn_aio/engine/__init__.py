@@ -5,6 +5,7 @@ Words used here:
 - *engine*: the thing that runs jobs on this machine.
 - *job spec*: all an engine must know to run one job.
 - *job status*: what the engine sees of a job; an ended job stays listed until it is removed.
+- *volume*: a directory that outlives jobs; one live job at a time has it.
 - *attachment*: the live streams of a job: what it prints, what it reads, its terminal.
 - *bell*: rings when some status may have changed; whoever hears it looks at all of them.
 - *service*: Podman's API process, ours, in a session of its own; containers do not depend on it.
@@ -36,6 +37,7 @@ from .protocol import (
     Partition,
     RunState,
     Stream,
+    VolumeMount,
 )
 from .spec import INIT_SUFFIX, formation_spec, log_file_name, one_off_spec, parse_log_file_name, ports_of
 
@@ -57,6 +59,7 @@ __all__ = [
     "Removed",
     "RunState",
     "Stream",
+    "VolumeMount",
     "exits",
     "fails_to_start",
     "formation_spec",

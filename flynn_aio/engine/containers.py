@@ -4,17 +4,19 @@ Everything a status tells stands in the container's labels, so that a restart ne
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from ..model import AppID, JobID, ReleaseID, Time
+from ..model import AppID, JobID, ReleaseID, Time, VolumeID
 from ..settings import MIB, EngineSettings
 from .addresses import mac_of
 from .protocol import JobSpec, JobStatus, Partition, RunState
 from .spec import log_file_name
+from .volumes import Bind
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ FORMATION_LABEL = "flynn.formation"
 ADDRESS_LABEL = "flynn.address"
 ARGS_LABEL = "flynn.args"
 META_LABEL = "flynn.meta"
+VOLUMES_LABEL = "flynn.volumes"
 LOG_LABEL = "flynn.log"
 
 SHM_BYTES = 64 * MIB
@@ -133,6 +136,7 @@ def create_body(
     address: str,
     hosts: Path,
     data: Path | None,
+    volumes: Sequence[Bind] = (),
     attached: bool,
 ) -> dict[str, Any]:
     """Return the body of Podman's `containers/create` for a job.
@@ -141,6 +145,7 @@ def create_body(
         address: static IPv4 address; the MAC follows from it.
         hosts: the job's `/etc/hosts`, already written.
         data: the directory behind `/data`, when it has one.
+        volumes: where its volumes are.
         attached: whether its stdin will be ours.
     """
     nofile = min(spec.max_fd or limits.nofile, limits.nofile)
@@ -169,7 +174,7 @@ def create_body(
         "dns_server": [settings.gateway],
         "dns_search": ["."],
         "use_image_hosts": True,  # leave /etc/hosts alone: ours is mounted
-        "mounts": _mounts(spec, hosts, data),
+        "mounts": _mounts(spec, hosts, data, volumes),
     }
     if spec.args:
         body["entrypoint"] = list(spec.args)
@@ -200,6 +205,7 @@ def _labels(spec: JobSpec, appliance: str, address: str) -> dict[str, str]:
         ARGS_LABEL: msgspec.json.encode(spec.args).decode(),
         LOG_LABEL: str(is_logged(spec)).lower(),
         META_LABEL: msgspec.json.encode(dict(spec.meta)).decode(),
+        VOLUMES_LABEL: msgspec.json.encode([volume.id for volume in spec.volumes]).decode(),
     }
 
 
@@ -224,11 +230,19 @@ def _resources(spec: JobSpec, settings: EngineSettings, limits: HostLimits) -> d
     return resources
 
 
-def _mounts(spec: JobSpec, hosts: Path, data: Path | None) -> list[dict[str, Any]]:
+def _mounts(spec: JobSpec, hosts: Path, data: Path | None, volumes: Sequence[Bind]) -> list[dict[str, Any]]:
     mounts = [_bind(hosts, "/etc/hosts", writable=True)]
     if data is not None:
         mounts.append(_bind(data, "/data", writable=True))
+    mounts += [_volume(volume) for volume in volumes]
     return mounts + [_bind(mount.source, mount.target, writable=mount.writable) for mount in spec.mounts]
+
+
+def _volume(volume: Bind) -> dict[str, Any]:
+    """Bind a volume. With `U` Podman gives it, as long as that costs nothing, to whoever the image says it runs as."""
+    mount = _bind(volume.source, volume.target, writable=True)
+    mount["options"] += ["nosuid", "nodev", *(["U"] if volume.is_empty else [])]
+    return mount
 
 
 def _bind(source: Path, target: str, *, writable: bool) -> dict[str, Any]:
@@ -250,6 +264,7 @@ def status_of(listed: Listed) -> JobStatus:
         started_at=_moment(listed.started_at),
         exit_code=listed.exit_code if listed.run_state is RunState.EXITED else None,
         args=tuple(_json(labels.get(ARGS_LABEL), list[str], [])),
+        volumes=tuple(map(VolumeID, _json(labels.get(VOLUMES_LABEL), list[str], []))),
         meta=_json(labels.get(META_LABEL), dict[str, str], {}),
     )
 
@@ -266,6 +281,7 @@ def new_status(spec: JobSpec, *, address: str, started_at: Time | None) -> JobSt
         address=address,
         started_at=started_at,
         args=spec.args,
+        volumes=tuple(volume.id for volume in spec.volumes),
         meta=dict(spec.meta),
     )
 

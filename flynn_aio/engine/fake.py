@@ -7,7 +7,7 @@ world does to them with `crash`, `run_out_of_memory`, `lose` and `outage`.
 """
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
@@ -18,12 +18,13 @@ import trio
 
 from ..clock import Clock, SystemClock
 from ..errors import EngineError, NotFound, StartError
-from ..model import JobID, Time
+from ..model import JobID, Time, VolumeID
 from ..watch import Bell
 from .addresses import Addresses
 from .init_log import log_record, write_oom_line
 from .protocol import Attachment, JobSpec, JobStatus, Output, RunState, Stream
 from .spec import log_file_name
+from .volumes import check_free, missing
 
 OUTPUT_PIECES = 16
 """Pieces of output an attached job may be ahead of its reader; then it waits, as with a full pipe."""
@@ -36,11 +37,15 @@ class Process:
 
     Attributes:
         spec: what it was started with; `spec.env` includes `EXTERNAL_IP`.
+        files: where it sees a volume -> name -> content of what is in it.
         size: rows and columns of the terminal.
     """
 
-    def __init__(self, spec: JobSpec, write: Callable[[Output], Awaitable[None]]) -> None:
+    def __init__(
+        self, spec: JobSpec, write: Callable[[Output], Awaitable[None]], files: Mapping[str, dict[str, bytes]]
+    ) -> None:
         self.spec = spec
+        self.files = files
         self.size = (spec.rows, spec.columns)
         self._write = write
         self._input_send, self._input = trio.open_memory_channel[bytes](0)
@@ -125,6 +130,14 @@ class _Rule:
         return self.image in (None, spec.image) and self.args in (None, spec.args) and self.type in (None, spec.type)
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A start under way; `settled` when it has come to something."""
+
+    spec: JobSpec
+    settled: trio.Event = field(default_factory=trio.Event)
+
+
 @dataclass(slots=True)
 class _Job:
     """A started job: its process, and how it is doing."""
@@ -145,6 +158,7 @@ class FakeEngine:
         stopped: every job somebody asked to stop, oldest first.
         images: the images that exist; ``None`` means all do.
         registry: what `pull_image` finds.
+        disk_is_full: whether there is no room for another volume.
     """
 
     def __init__(
@@ -162,7 +176,9 @@ class FakeEngine:
         self._bell = Bell()
         self._addresses = Addresses(subnet)
         self._jobs: dict[JobID, _Job] = {}
-        self._starting: dict[JobID, trio.Event] = {}
+        self._starting: dict[JobID, _Start] = {}
+        self._volumes: dict[VolumeID, dict[str, bytes]] = {}
+        self.disk_is_full = False
         self._rules: list[_Rule] = []
         self._outage = ""
         self.started: list[JobSpec] = []
@@ -209,6 +225,10 @@ class FakeEngine:
         lost = self._jobs.pop(job)
         self._end(lost, -1)
         self._addresses.give_back(lost.status.address)
+
+    def lose_volume(self, volume: VolumeID) -> None:
+        """Let the directory of a volume vanish, as when somebody removes it behind our back."""
+        del self._volumes[volume]
 
     @contextmanager
     def outage(self, text: str = "the engine does not answer") -> Iterator[None]:
@@ -266,6 +286,22 @@ class FakeEngine:
             receive.close()
             self._remove(spec.id)
 
+    async def volumes(self) -> frozenset[VolumeID]:
+        await self._call("list volumes")
+        return frozenset(self._volumes)
+
+    async def create_volume(self, volume: VolumeID) -> None:
+        await self._call(f"create volume {volume}")
+        if self.disk_is_full and volume not in self._volumes:
+            raise StartError(f"cannot create volume {volume}: No space left on device; free some space on its disk")
+        self._volumes.setdefault(volume, {})
+
+    async def remove_volume(self, volume: VolumeID) -> None:
+        await self._call(f"remove volume {volume}")
+        if any(volume in held for held in self._held_volumes()):
+            raise EngineError(f"cannot remove volume {volume}: volumes in use: {volume}")
+        self._volumes.pop(volume, None)
+
     async def image_exists(self, image: str) -> bool:
         await self._call(f"look for image {image}")
         return self.images is None or image in self.images
@@ -297,7 +333,7 @@ class FakeEngine:
     async def _settled(self, job: JobID) -> None:
         """Wait while a start of this job is under way."""
         while job in self._starting:
-            await self._starting[job].wait()
+            await self._starting[job].settled.wait()
 
     async def _start(self, spec: JobSpec, *, output: trio.MemorySendChannel[Output] | None) -> _Job:
         await self._call(f"start job {spec.id}")
@@ -306,19 +342,31 @@ class FakeEngine:
             if output is not None:
                 raise EngineError(f"cannot attach to job {spec.id}: it has been started already")
             return self._jobs[spec.id]
+        check_free(spec, self._held_volumes())
         behaviour = self._behaviour(spec)
-        settled = self._starting[spec.id] = trio.Event()
+        start = self._starting[spec.id] = _Start(spec)
         try:
             await trio.sleep(behaviour.start_s)
             await self._call(f"start job {spec.id}")
         finally:
             del self._starting[spec.id]
-            settled.set()
+            start.settled.set()
         if behaviour.start_error:
             raise StartError(behaviour.start_error)
         if self.images is not None and spec.image not in self.images:
             raise StartError(f"cannot start job {spec.id}: there is no image {spec.image}")
+        for volume in spec.volumes:
+            if volume.id not in self._volumes:
+                raise StartError(missing(spec, volume.id, "No such file or directory"))
         return self._launch(spec, behaviour.program, output)
+
+    def _held_volumes(self) -> Iterator[Collection[VolumeID]]:
+        """Yield the volumes of each live job."""
+        for job in self._jobs.values():
+            if not job.ended.is_set():
+                yield job.status.volumes
+        for start in self._starting.values():
+            yield [volume.id for volume in start.spec.volumes]
 
     def _launch(self, spec: JobSpec, program: Program, output: trio.MemorySendChannel[Output] | None) -> _Job:
         address = self._addresses.take()
@@ -333,6 +381,7 @@ class FakeEngine:
             address=address,
             started_at=self._clock.now(),
             args=spec.args,
+            volumes=tuple(volume.id for volume in spec.volumes),
             meta=dict(spec.meta),
         )
 
@@ -345,7 +394,8 @@ class FakeEngine:
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     job.output = None
 
-        job = _Job(Process(spec, write), status, output=output)
+        files = {volume.target: self._volumes[volume.id] for volume in spec.volumes}
+        job = _Job(Process(spec, write, files), status, output=output)
         self._jobs[spec.id] = job
         self.started.append(spec)
         self._nursery.start_soon(self._run, job, program)

@@ -8,15 +8,15 @@ hung or killed service hides nothing. Every call stands under a deadline.
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
 
 from ..errors import EngineError, NotFound, StartError
-from ..model import JobID
+from ..model import JobID, VolumeID
 from ..settings import EngineSettings
 from ..watch import Bell
 from .addresses import Addresses
@@ -35,6 +35,7 @@ from .containers import (
 )
 from .protocol import Attachment, JobSpec, JobStatus, RunState
 from .service import PodmanService
+from .volumes import Bind, bind_all, check_free, directory_of, find_volumes, make_volume, remove_tree
 from .watcher import Container, Watcher
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,14 @@ def hosts_directory(settings: EngineSettings) -> Path:
     return settings.run_dir / "hosts"
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A start under way; `settled` when it has come to something."""
+
+    spec: JobSpec
+    settled: trio.Event = field(default_factory=trio.Event)
+
+
 class PodmanEngine:
     """An `Engine` over Podman. Make one with `open_engine`.
 
@@ -74,7 +83,8 @@ class PodmanEngine:
         self._is_owner = is_owner
         self._addresses = Addresses(settings.subnet, start=os.getpid())
         self._limiter = trio.CapacityLimiter(settings.parallel_starts)
-        self._in_flight: dict[JobID, trio.Event] = {}
+        self._in_flight: dict[JobID, _Start] = {}
+        self._volumes: set[VolumeID] = set()
         self._doomed: set[JobID] = set()
         self._removed: set[str] = set()
 
@@ -140,6 +150,20 @@ class PodmanEngine:
         finally:
             await self._tidy(spec.id, bare)
 
+    async def volumes(self) -> frozenset[VolumeID]:
+        await trio.lowlevel.checkpoint()
+        return frozenset(self._volumes)
+
+    async def create_volume(self, volume: VolumeID) -> None:
+        await trio.to_thread.run_sync(make_volume, self._settings.volume_dir, volume)
+        self._volumes.add(volume)
+
+    async def remove_volume(self, volume: VolumeID) -> None:
+        if any(volume in held for held in self._held_volumes()):
+            raise EngineError(f"cannot remove volume {volume}: volumes in use: {volume}")
+        await remove_tree(directory_of(self._settings.volume_dir, volume))
+        self._volumes.discard(volume)
+
     async def image_exists(self, image: str) -> bool:
         return await self._calls.image_exists(image)
 
@@ -161,7 +185,7 @@ class PodmanEngine:
         """Wait while a start of this job is under way."""
         await trio.lowlevel.checkpoint()
         while job in self._in_flight:
-            await self._in_flight[job].wait()
+            await self._in_flight[job].settled.wait()
 
     async def look_around(self) -> None:
         """Compare what we know with Podman's list: adopt what runs, drop what is gone, remove what is half made.
@@ -169,6 +193,7 @@ class PodmanEngine:
         Raises:
             EngineError: Podman does not answer; what we know stays as it is.
         """
+        self._volumes = await trio.to_thread.run_sync(find_volumes, self._settings.volume_dir)
         self._removed = removed = set[str]()
         doomed = set(self._doomed)
         before = [(container.status.id, container.id) for container in self._watcher]
@@ -213,7 +238,8 @@ class PodmanEngine:
     async def _launch(self, spec: JobSpec, *, attached: bool) -> tuple[Container, BareStream | None]:
         """Create and start a container, its streams attached in between when they are wanted."""
         doing = f"start job {spec.id}"
-        settled = self._in_flight[spec.id] = trio.Event()
+        check_free(spec, self._held_volumes())
+        start = self._in_flight[spec.id] = _Start(spec)
         try:
             async with self._limiter:
                 with deadline(doing, self._settings.start_timeout_s):
@@ -222,7 +248,15 @@ class PodmanEngine:
                     return await self._try_to_start(spec, attached, doing)
         finally:
             del self._in_flight[spec.id]
-            settled.set()
+            start.settled.set()
+
+    def _held_volumes(self) -> Iterator[Collection[VolumeID]]:
+        """Yield the volumes of each live job."""
+        for container in self._watcher:
+            if not container.ended.is_set():
+                yield container.status.volumes
+        for start in self._in_flight.values():
+            yield [volume.id for volume in start.spec.volumes]
 
     async def _try_to_start(self, spec: JobSpec, attached: bool, doing: str) -> tuple[Container, BareStream | None]:
         for _ in range(START_TRIES):
@@ -246,7 +280,7 @@ class PodmanEngine:
         id = ""
         bare: BareStream | None = None
         try:
-            await trio.to_thread.run_sync(self._prepare, spec, doing)
+            binds = await trio.to_thread.run_sync(self._prepare, spec, doing)
             body = create_body(
                 spec,
                 settings=self._settings,
@@ -254,6 +288,7 @@ class PodmanEngine:
                 address=address,
                 hosts=self._hosts(spec.id),
                 data=self._data(spec.id) if spec.data else None,
+                volumes=binds,
                 attached=attached,
             )
             id = await self._calls.create(body, doing=doing)
@@ -282,8 +317,8 @@ class PodmanEngine:
         )
         return container, bare
 
-    def _prepare(self, spec: JobSpec, doing: str) -> None:
-        """Write the files a container is given. Blocks."""
+    def _prepare(self, spec: JobSpec, doing: str) -> list[Bind]:
+        """Write the files a container is given, and return where its volumes are. Blocks."""
         try:
             hosts = self._hosts(spec.id)
             hosts.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -298,6 +333,7 @@ class PodmanEngine:
             ) from exc
         if spec.slug and not (self._settings.slug_dir / spec.slug).is_dir():
             raise StartError(f"cannot start job {spec.id}: its slug {spec.slug} is gone; push the app again")
+        return bind_all(spec, self._settings.volume_dir)
 
     def _hosts(self, job: JobID) -> Path:
         return hosts_directory(self._settings) / job
@@ -357,12 +393,10 @@ class PodmanEngine:
         return hosts | data
 
     async def _remove_files(self, job: JobID) -> None:
-        """Remove what a job was given. Its data is whatever it made of it, so `rm` does that: it knows no depth."""
+        """Remove what a job was given; its volumes are not its own."""
         self._hosts(job).unlink(missing_ok=True)
-        data = self._data(job)
-        if data.exists():
-            command = ["rm", "-rf", "--one-file-system", "--", str(data)]
-            done = await trio.run_process(command, capture_stderr=True, check=False)
-            if done.returncode:
-                why = done.stderr.decode(errors="replace").strip()
-                logger.warning("data of a job not removed", extra={"job": job, "why": why})
+        if self._data(job).exists():
+            try:
+                await remove_tree(self._data(job))
+            except EngineError as exc:
+                logger.warning("data of a job not removed", extra={"job": job, "why": exc.message})

@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from ..model import AppID, JobID, ReleaseID, Time
+from ..model import AppID, JobID, ReleaseID, Time, VolumeID
 from ..watch import Bell
 
 NO_RELEASE = ReleaseID("")
@@ -35,6 +35,14 @@ class Mount:
     writable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeMount:
+    """A volume, seen inside at `target`, writable."""
+
+    id: VolumeID
+    target: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """All an engine must know to run one job. Starting is idempotent because `id` is ours.
@@ -48,6 +56,7 @@ class JobSpec:
         env: complete, except `EXTERNAL_IP`, which the engine adds when it has an address.
         user: ``uid:gid``; empty means the image's own.
         memory_bytes, cpu_shares, max_fd, pids, temp_disk_bytes: limits; 0 means none.
+        volumes: which it has; all exist, and no other live job has them.
         data: whether it gets an empty, writable `/data` of its own that goes with it.
         log: whether stdout and stderr are kept for the log store. Never with `tty`.
         meta: user meta, kept as labels.
@@ -71,6 +80,7 @@ class JobSpec:
     pids: int = 0
     temp_disk_bytes: int = 0
     mounts: tuple[Mount, ...] = ()
+    volumes: tuple[VolumeMount, ...] = ()
     data: bool = False
     partition: Partition = Partition.USER
     tty: bool = False
@@ -98,6 +108,7 @@ class JobStatus:
         oom: a process of the job was killed for lack of memory, even if the job goes on.
         error: why it could not run, in the engine's words.
         args: the argv it was started with.
+        volumes: those it was started with.
     """
 
     id: JobID
@@ -112,6 +123,7 @@ class JobStatus:
     oom: bool = False
     error: str = ""
     args: tuple[str, ...] = ()
+    volumes: tuple[VolumeID, ...] = ()
     meta: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -174,9 +186,9 @@ class Engine(Protocol):
         """Create and start a job, or return the status of the one that has this id already.
 
         Raises:
-            StartError: it cannot start, e.g. ``exec: "x": executable file not found in $PATH``.
-                Nothing is left behind.
-            EngineError: it may start on another try.
+            StartError: it cannot start, e.g. ``exec: "x": executable file not found in $PATH``, or
+                because one of its volumes is gone. Nothing is left behind.
+            EngineError: it may start on another try, e.g. ``volumes in use: …``.
 
         Cancellation: the job may exist; `jobs` tells.
         """
@@ -208,6 +220,28 @@ class Engine(Protocol):
         """Start a job with its streams in our hands. Leaving the block kills and removes it.
 
         Raises: as `start`, on entering.
+        """
+        ...
+
+    async def volumes(self) -> frozenset[VolumeID]:
+        """Return every volume there is."""
+        ...
+
+    async def create_volume(self, volume: VolumeID) -> None:
+        """Make an empty volume that survives a power cut. Idempotent: one that is there stays as it is.
+
+        Raises:
+            StartError: there is no room for it.
+        """
+        ...
+
+    async def remove_volume(self, volume: VolumeID) -> None:
+        """Remove a volume with all that is in it. Idempotent.
+
+        Raises:
+            EngineError: a live job has it, or something in it cannot be removed.
+
+        Cancellation: a part may be gone.
         """
         ...
 

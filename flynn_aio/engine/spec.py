@@ -28,12 +28,13 @@ from ..model import (
     ProcessType,
     Release,
     ResourceSpec,
+    Volume,
     as_uuid,
     full_job_id,
     numbered,
     with_default_resources,
 )
-from .protocol import JobSpec, Mount, Partition
+from .protocol import JobSpec, Mount, Partition, VolumeMount
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -61,14 +62,22 @@ class Entrypoint:
     user: str = ""
 
 
+SLUG_DIRECTORY = "/app"
 SLUG_ENTRYPOINT = Entrypoint(
-    args=("/runner/init", "bash"), env=MappingProxyType({"HOME": "/app"}), workdir="/app", user="5000:5000"
+    args=("/runner/init", "bash"), env=MappingProxyType({"HOME": "/app"}), workdir=SLUG_DIRECTORY, user="5000:5000"
 )
 """What a slug gets where its manifest is silent. Source: `build.md` §3, §4."""
 
 
 def formation_spec(
-    *, job: JobID, app: App, release: Release, artifacts: Sequence[Artifact], type: str, gateway: str
+    *,
+    job: JobID,
+    app: App,
+    release: Release,
+    artifacts: Sequence[Artifact],
+    type: str,
+    gateway: str,
+    volumes: Sequence[Volume] = (),
 ) -> JobSpec:
     """Return what to run for one job of a formation.
 
@@ -77,12 +86,13 @@ def formation_spec(
         artifacts: those of the release, in its order.
         type: a process type; one the release does not have is run with the defaults.
         gateway: address of the host on the jobs' network, where discoverd answers.
+        volumes: those the job was given.
 
     Raises:
         StartError: the release has no image, or its process type cannot be run as it is written.
     """
     process = release.processes.get(type, ProcessType())
-    entrypoint = find_entrypoint(artifacts, type)
+    entrypoint, slug = find_entrypoint(artifacts, type), _slug(artifacts)
     env = {
         **_host_env(entrypoint, gateway),
         **release.env,
@@ -104,12 +114,13 @@ def formation_spec(
             type=type,
             formation=True,
             image=_image(artifacts, release),
-            slug=_slug(artifacts),
+            slug=slug,
             args=tuple(process.args) or entrypoint.args,
             env=env,
             workdir=entrypoint.workdir,
             user=entrypoint.user,
             mounts=_mounts(process.mounts),
+            volumes=_volumes(volumes, slug),
         ),
         process.resources,
     )
@@ -285,6 +296,13 @@ def _mounts(mounts: Sequence[Mapping[str, Any]]) -> tuple[Mount, ...]:
         Mount(source=Path(str(mount["target"])), target=mount["location"], writable=bool(mount.get("writeable")))
         for mount in mounts
     )
+
+
+def _volumes(volumes: Sequence[Volume], slug: str) -> tuple[VolumeMount, ...]:
+    for volume in volumes:
+        if slug and volume.path.rstrip("/") == SLUG_DIRECTORY:
+            raise StartError(f"a volume at {volume.path} would hide the app itself: give it another path")
+    return tuple(VolumeMount(volume.id, volume.path) for volume in volumes)
 
 
 def _with_limits(spec: JobSpec, resources: Mapping[str, ResourceSpec]) -> JobSpec:

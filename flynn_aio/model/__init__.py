@@ -9,6 +9,7 @@ Words used here:
 - *formation*: how many of each process type of a release are wanted.
 - *job*: one run of one process. A *one-off* job belongs to no formation.
 - *deployment*: the move from one release to the next, by a *strategy*.
+- *volume*: a directory that outlives the job it is attached to.
 - *route*: which requests belong to which *service*; an *instance* answers for a service.
 - *sink*: a log server that is sent the lines of all apps.
 - *event*: what happened to a noun.
@@ -48,6 +49,7 @@ from .ids import (
     RouteID,
     ScaleRequestID,
     SinkID,
+    VolumeID,
     as_uuid,
     bare_job_id,
     full_job_id,
@@ -86,6 +88,7 @@ from .service import (
 )
 from .sink import DEFAULT_SYSLOG_PORT, Sink, SinkKind, SyslogConfig, SyslogFormat, SyslogScheme, syslog_config
 from .template import JobFacts, Template, parse_template
+from .volume import Volume, VolumeState, VolumeType
 
 __all__ = [
     "APP_META",
@@ -153,7 +156,11 @@ __all__ = [
     "SyslogScheme",
     "Template",
     "Time",
+    "Volume",
+    "VolumeID",
     "VolumeReq",
+    "VolumeState",
+    "VolumeType",
     "as_uuid",
     "bare_job_id",
     "convert",

@@ -12,6 +12,7 @@ DeploymentID = NewType("DeploymentID", str)
 ScaleRequestID = NewType("ScaleRequestID", str)
 RouteID = NewType("RouteID", str)
 SinkID = NewType("SinkID", str)
+VolumeID = NewType("VolumeID", str)
 EventID = NewType("EventID", int)
 
 HOST_ID = "host0"

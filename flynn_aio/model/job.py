@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from .ids import AppID, ArtifactID, JobID, ReleaseID
+from .ids import AppID, ArtifactID, JobID, ReleaseID, VolumeID
 from .json import Time
 from .release import Port, ResourceSpec
 
@@ -26,6 +26,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         id: `<host>-<uuid>` once placed, empty while pending.
         type: process type; empty for a one-off job.
+        volumes: what it has, in the order of its process type; fixed once it is started.
         exit_status: set when down and the process had run.
         host_error: why it could not start, or why it was given up.
         run_at: when a job in back-off will start.
@@ -40,7 +41,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: str = ""
     state: JobState | None = None
     args: list[str] = field(default_factory=list)
-    volumes: list[str] = field(default_factory=list)
+    volumes: list[VolumeID] = field(default_factory=list)
     meta: dict[str, str] = field(default_factory=dict)
     exit_status: int | None = None
     host_error: str | None = None

@@ -8,11 +8,12 @@ Words used here:
 - *observed*: the world as far as a pass can see it; *desired*: the rows that say how it should be.
 - *in flight*: an action that has begun and not ended; the executor has at most one for a job.
 - *stray*: a container the engine lists and no living row speaks of.
+- *stock*: the volumes there are; a *place* of theirs is an app, a release, a process type and a path.
 - *replacement*: the row that takes the place of a job which ended by itself.
 - *balance*: the counts of the old and the new release in a deployment; a *strategy* names the next.
 - *drained*: no request is with a job any more, so it can be stopped.
 
-It owns job rows and the progress of deployments: nobody else writes them, except to wish a job
+It owns the rows of jobs and volumes and the progress of deployments: nobody else writes them, except to wish a job
 to stop. What it knows is in those rows and in the engine; it can be killed at any moment.
 """
 

@@ -1,4 +1,4 @@
-"""Executor: actions in flight, at most one for each job.
+"""Executor: actions in flight, at most one for each job and volume.
 
 It carries out and tries again; it decides nothing. What an action came to is seen by the next
 pass, in the engine's own report; only a start that failed for good leaves nothing there to see,
@@ -18,12 +18,12 @@ import trio
 
 from ..engine import Engine, formation_spec
 from ..errors import EngineError, FlynnError, StartError, Unavailable, ValidationError
-from ..model import JobID
+from ..model import JobID, VolumeID, VolumeState
 from ..settings import SchedulerSettings
-from ..store import Store
+from ..store import Store, changes
 from ..watch import Bell
 from .recorder import claim
-from .step import Action, Doing, RemoveJob, StartJob, StopJob
+from .step import Action, Doing, JobAction, RemoveJob, RemoveVolume, StartJob, StopJob
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Executor:
         self._bell = bell
         self._starts = trio.CapacityLimiter(PARALLEL_STARTS)
         self._unwanted: dict[JobID, trio.Event] = {}
+        self._removing: set[VolumeID] = set()
         self.doing: dict[JobID, Doing] = {}
         self.failed: dict[JobID, str] = {}
         self.troubled: dict[JobID, str] = {}
@@ -80,7 +81,11 @@ class Executor:
     def submit(self, actions: Iterable[Action]) -> None:
         """Begin what is not in flight yet. Stopping a job whose start is in flight makes the start give up."""
         for action in actions:
-            if action.job not in self.doing:
+            if isinstance(action, RemoveVolume):
+                if action.volume not in self._removing:
+                    self._removing.add(action.volume)
+                    self._nursery.start_soon(self._remove_volume, action)
+            elif action.job not in self.doing:
                 self._begin(action)
             elif isinstance(action, StopJob) and action.job in self._unwanted:
                 self._unwanted[action.job].set()
@@ -90,7 +95,7 @@ class Executor:
         for job in jobs:
             self.failed.pop(job, None)
 
-    def _begin(self, action: Action) -> None:
+    def _begin(self, action: JobAction) -> None:
         match action:
             case StartJob():
                 self.doing[action.job] = Doing.STARTING
@@ -147,10 +152,15 @@ class Executor:
             artifacts=wanted.artifacts,
             type=action.type,
             gateway=self._settings.gateway,
+            volumes=action.volumes,
         )
         claimed = await self._store.transact(lambda tx: claim(tx, action.job, list(spec.args)))
         if claimed is None or self._unwanted[action.job].is_set():
             return
+        if pending := [volume.id for volume in action.volumes if volume.state is VolumeState.PENDING]:
+            for volume in pending:
+                await self._engine.create_volume(volume)
+            await self._store.transact(lambda tx: changes.note_created_volumes(tx, pending))
         await self._engine.start(spec)
         logger.info("job started", extra=_fields(action) | {"app": wanted.app.name, "type": action.type})
 
@@ -172,6 +182,14 @@ class Executor:
                 await trio.sleep(LINGER_S)
             await self._persist("removing a job", action, lambda: self._engine.remove(action.job))
 
+    async def _remove_volume(self, action: RemoveVolume) -> None:
+        """Remove a volume. Cut off, a part of it is left, which the next boot finds and removes."""
+        try:
+            await self._persist("removing a volume", action, lambda: self._engine.remove_volume(action.volume))
+            logger.info("volume removed", extra=_fields(action))
+        finally:
+            self._removing.discard(action.volume)
+
     async def _persist(self, doing: str, action: Action, call: Callable[[], Awaitable[None]]) -> None:
         """Call the engine until it does as it is told."""
         for attempt in count(1):
@@ -189,7 +207,7 @@ def _pause_s(attempt: int) -> float:
 
 
 def _fields(action: Action) -> dict[str, object]:
-    return {"job": action.job}
+    return {"volume": action.volume} if isinstance(action, RemoveVolume) else {"job": action.job}
 
 
 def _warn(what: str, action: Action, exc: FlynnError, attempt: int) -> None:

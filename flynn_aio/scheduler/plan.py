@@ -14,6 +14,7 @@ Source: `jobs.md` §4, §5, §6, §10; Flynn `controller/scheduler/scheduler.go`
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from dataclasses import replace as with_
 from datetime import timedelta
 
 from msgspec.structs import replace
@@ -24,7 +25,22 @@ from ..store import Desired
 from .deployments import Surroundings, proceed
 from .observer import Sighting, observe, record
 from .restarts import STABLE_AFTER, replacement
-from .step import Action, CompleteScale, Doing, Observed, PutJob, RemoveJob, StartJob, Step, StopJob, Write
+from .step import (
+    Action,
+    AddVolume,
+    CompleteScale,
+    Doing,
+    JobAction,
+    Observed,
+    PutJob,
+    RemoveJob,
+    RemoveVolume,
+    StartJob,
+    Step,
+    StopJob,
+    Write,
+)
+from .volumes import Stock
 
 DEARNESS: Mapping[JobState | None, int] = {
     JobState.UP: 0,
@@ -79,13 +95,18 @@ def plan(
     """Return what to write and to do now, and when time alone will ask for more.
 
     Args:
-        ids: gives the ids of new jobs.
+        ids: gives the ids of new jobs and volumes.
         stable_after: how long a job must have run to be started again with a clean slate.
     """
     groups = _groups(desired.formations)
     rows = {placed.job.uuid for placed in desired.jobs}
     strays = [status for job, status in observed.statuses.items() if job not in rows]
-    writes: list[Write] = [*_observations(desired.jobs, observed, groups, now), *_adoptions(strays, observed, groups)]
+    stopping = {placed.job.uuid for placed in desired.jobs if placed.job.state is JobState.STOPPING}
+    stock = Stock(desired.volumes, stopping)
+    writes: list[Write] = [
+        *_observations(desired.jobs, observed, groups, now),
+        *_adoptions([stray for stray in strays if stock.lets_adopt(stray)], observed, groups),
+    ]
     for key, group in groups.items():
         writes += _fill(key, group, now, ids, stable_after)
     writes += _fulfilled(desired.formations, groups)
@@ -103,9 +124,18 @@ def plan(
         action = _action(placed, groups, observed)
         if isinstance(action, StartJob) and placed.job.run_at and placed.job.run_at > now:
             wake_at = _earliest(wake_at, placed.job.run_at)
+        elif isinstance(action, StartJob):
+            equipping, equipped = _equip(placed.job, action, stock, ids)
+            writes += equipping
+            actions += equipped
         elif action:
             actions.append(action)
     actions += (action for stray in strays if stray.id not in moved and (action := _stray_action(stray, observed)))
+    actions += (
+        RemoveVolume(volume.id)
+        for volume in observed.spent
+        if volume.job not in observed.statuses and volume.job not in observed.doing
+    )
     return Step(tuple(writes), tuple(actions), wake_at)
 
 
@@ -180,6 +210,7 @@ def _adopted(stray: JobStatus) -> PutJob:
         type=stray.type,
         state=JobState.STARTING,
         args=list(stray.args),
+        volumes=list(stray.volumes),
     )
     return PutJob(job, address=stray.address, started_at=stray.started_at)
 
@@ -209,7 +240,7 @@ def _surroundings(
     )
 
 
-def _action(placed: PlacedJob, groups: Mapping[GroupKey, Group], observed: Observed) -> Action | None:
+def _action(placed: PlacedJob, groups: Mapping[GroupKey, Group], observed: Observed) -> JobAction | None:
     """Return what is to be done for a job whose row is as it should be."""
     job, status = placed.job, observed.statuses.get(placed.job.uuid)
     doing, stopping = observed.doing.get(job.uuid), job.state is JobState.STOPPING
@@ -223,7 +254,26 @@ def _action(placed: PlacedJob, groups: Mapping[GroupKey, Group], observed: Obser
     return None
 
 
-def _stray_action(stray: JobStatus, observed: Observed) -> Action | None:
+def _equip(
+    job: Job, start: StartJob, stock: Stock, ids: Callable[[], str]
+) -> tuple[tuple[AddVolume | PutJob, ...], tuple[StartJob, ...]]:
+    """Return what is still to be written before a job can be started, and the start once nothing is.
+
+    Neither comes of a job that waits for the volume of one that is stopping.
+    """
+    process = start.formation.release.processes.get(job.type)
+    wanted = process.volumes if process else []
+    held = stock.held_by(job, wanted)
+    if held is not None:
+        return (), (with_(start, volumes=held),)
+    given = stock.give(job, wanted, ids)
+    if given is None:
+        return (), ()
+    added = (AddVolume(volume) for volume in given if volume.job == job.uuid)
+    return (*added, PutJob(replace(job, volumes=[volume.id for volume in given]))), ()
+
+
+def _stray_action(stray: JobStatus, observed: Observed) -> JobAction | None:
     """Return what is to be done with a container that has no row, or one that is down."""
     if stray.id in observed.doing:
         return None

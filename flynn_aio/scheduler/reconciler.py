@@ -118,6 +118,7 @@ class Reconciler:
         """Return what there is, in the order `Observed` asks for."""
         doing, failed = dict(self._executor.doing), dict(self._executor.failed)
         statuses = {status.id: status for status in await self._engine.jobs()}
+        volumes = await self._engine.volumes()
         snapshot = self._services.snapshot.value
         if self._steady_since is None:
             self._engine_is_silent, self._steady_since = False, self._clock.now()
@@ -127,6 +128,7 @@ class Reconciler:
             failed=failed,
             up=snapshot.up,
             dead=snapshot.dead,
+            volumes=volumes,
             waiting={**snapshot.waiting, **self._executor.troubled},
             steady_since=self._steady_since,
         )
@@ -188,7 +190,9 @@ def _read(db: Database, seen: Observed) -> tuple[Desired, Observed]:
             releases[moving.deployment.new_release] = queries.release(db, moving.deployment.new_release)
         except NotFound:  # deleted meanwhile: the plan ends its deployment
             continue
-    return desired, replace(seen, told=told, releases=releases)
+    others = seen.volumes.difference(volume.id for volume in desired.volumes)
+    spent = tuple(queries.destroyed_volumes(db, others)) if others else ()
+    return desired, replace(seen, told=told, releases=releases, spent=spent)
 
 
 def _is_told(db: Database, stray: JobStatus) -> bool:

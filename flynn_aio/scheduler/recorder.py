@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ..model import Job, JobID, JobState
 from ..store import Transaction, changes, queries
-from .step import CompleteScale, DropFormation, FinishDeployment, NoteStep, PutJob, SetFormation, Write
+from .step import AddVolume, CompleteScale, DropFormation, FinishDeployment, NoteStep, PutJob, SetFormation, Write
 
 
 def record_all(tx: Transaction, writes: Iterable[Write]) -> None:
@@ -34,6 +34,8 @@ def _record(tx: Transaction, write: Write) -> None:
             changes.put_job(
                 tx, write.job, address=write.address, started_at=write.started_at, formation=write.formation
             )
+        case AddVolume():
+            changes.create_volume(tx, write.volume)
         case CompleteScale():
             changes.complete_scale_request(tx, write.request)
         case SetFormation():

@@ -19,6 +19,8 @@ from ..model import (
     ReleaseID,
     ScaleRequestID,
     Time,
+    Volume,
+    VolumeID,
 )
 
 
@@ -47,6 +49,8 @@ class Observed:
         waiting: jobs that run and do not serve, and what they were last seen waiting for.
         told: listed jobs of which there is no more to record: they are down, or of no app of ours.
         releases: what the unfinished deployments move to.
+        volumes: those the engine lists.
+        spent: those of them that are destroyed as far as rows go.
         steady_since: since when the engine has answered without a break.
     """
 
@@ -58,6 +62,8 @@ class Observed:
     waiting: Mapping[JobID, str] = field(default_factory=dict)
     told: frozenset[JobID] = frozenset()
     releases: Mapping[ReleaseID, Release] = field(default_factory=dict)
+    volumes: frozenset[VolumeID] = frozenset()
+    spent: tuple[Volume, ...] = ()
     steady_since: Time
 
 
@@ -68,6 +74,7 @@ class StartJob:
     job: JobID
     type: str
     formation: ExpandedFormation
+    volumes: tuple[Volume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,26 @@ class RemoveJob:
     linger: bool = False
 
 
-Action = StartJob | StopJob | RemoveJob
+@dataclass(frozen=True, slots=True)
+class RemoveVolume:
+    """Take a destroyed volume from the disk."""
+
+    volume: VolumeID
+
+
+JobAction = StartJob | StopJob | RemoveJob
+Action = JobAction | RemoveVolume
+
+
+@dataclass(frozen=True, slots=True)
+class AddVolume:
+    """A volume is to be made for a job that is about to be started."""
+
+    volume: Volume
+
+    @property
+    def app(self) -> AppID:
+        return self.volume.app
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +178,7 @@ class FinishDeployment:
     quote: JobID | None = None
 
 
-Write = PutJob | CompleteScale | SetFormation | DropFormation | NoteStep | FinishDeployment
+Write = PutJob | AddVolume | CompleteScale | SetFormation | DropFormation | NoteStep | FinishDeployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +187,7 @@ class Step:
 
     Attributes:
         writes: in order; those of one app belong into one transaction.
-        actions: independent of one another, at most one for each job.
+        actions: independent of one another, at most one for each job and volume.
         wake_at: when time alone will make a difference.
     """
 

@@ -34,6 +34,8 @@ from ..model import (
     Sink,
     SinkID,
     Time,
+    Volume,
+    VolumeID,
     as_uuid,
     numbered,
 )
@@ -280,11 +282,13 @@ class Desired:
         formations: those of live apps that want jobs, have jobs, or have a pending scale request; oldest first.
         jobs: every job that is not down, also one-off and build jobs and those of deleted apps; oldest first.
         deployments: the unfinished ones, oldest first.
+        volumes: those that are not destroyed, oldest first.
     """
 
     formations: tuple[ExpandedFormation, ...]
     jobs: tuple[PlacedJob, ...]
     deployments: tuple[DeploymentInProgress, ...]
+    volumes: tuple[Volume, ...] = ()
 
 
 def desired(db: Database) -> Desired:
@@ -308,7 +312,39 @@ def desired(db: Database) -> Desired:
         formations=tuple(_expanded(db, wanted)),
         jobs=tuple(placed_jobs(db)),
         deployments=tuple(in_progress),
+        volumes=tuple(existing_volumes(db)),
     )
+
+
+# Volumes
+
+
+def volume(db: Database, app_id: AppID, volume_id: str) -> Volume:
+    sql = "SELECT doc FROM volumes WHERE app = ? AND id = ?"
+    return rows.volume(_one(db, "volume", volume_id, sql, (app_id, volume_id))[0])
+
+
+def volumes(db: Database, app_id: AppID | None = None, *, since: Time | None = None) -> list[Volume]:
+    """Return the volumes of an app or of all, destroyed ones too, the one that changed last first.
+
+    Args:
+        since: only those that changed then or later.
+    """
+    sql = """SELECT doc FROM volumes WHERE app = coalesce(?1, app) AND updated_at >= coalesce(?2, '')
+             ORDER BY updated_at DESC, seq DESC"""
+    return [rows.volume(text) for (text,) in _all(db, sql, (app_id, since.sortable if since else None))]
+
+
+def existing_volumes(db: Database) -> list[Volume]:
+    """Return the volumes that are not destroyed, oldest first."""
+    sql = "SELECT doc FROM volumes WHERE state != 'destroyed' ORDER BY seq"
+    return [rows.volume(text) for (text,) in _all(db, sql)]
+
+
+def destroyed_volumes(db: Database, ids: Iterable[VolumeID]) -> list[Volume]:
+    """Return those of these volumes that are destroyed."""
+    sql = "SELECT doc FROM volumes WHERE state = 'destroyed' AND id IN (SELECT value FROM json_each(?))"
+    return [rows.volume(text) for (text,) in _all(db, sql, (rows.doc(list(ids)),))]
 
 
 # Routes

@@ -25,6 +25,7 @@ from ..model import (
     ScaleRequest,
     Sink,
     Time,
+    Volume,
     decode,
     encode,
 )
@@ -66,6 +67,11 @@ def scale_request(text: str) -> ScaleRequest:
 @lru_cache(maxsize=4096)
 def job(text: str) -> Job:
     return decode(text, Job)
+
+
+@lru_cache(maxsize=1024)
+def volume(text: str) -> Volume:
+    return decode(text, Volume)
 
 
 def deployment(text: str) -> Deployment:

@@ -95,6 +95,22 @@ def sinks(db: Database) -> None:
     _run(db.conn, "CREATE TABLE sinks (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, doc TEXT NOT NULL);")
 
 
+@migrations()
+def volumes(db: Database) -> None:
+    _run(
+        db.conn,
+        """
+        CREATE TABLE volumes (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, app TEXT NOT NULL, job TEXT, state TEXT NOT NULL,
+            updated_at TEXT NOT NULL, doc TEXT NOT NULL
+        );
+        CREATE INDEX volumes_of_app ON volumes (app);
+        CREATE INDEX volumes_of_job ON volumes (job) WHERE state != 'destroyed';
+        CREATE INDEX existing_volumes ON volumes (seq) WHERE state != 'destroyed';
+        """,
+    )
+
+
 def _run(conn: sqlite3.Connection, script: str) -> None:
     """Execute several statements inside the migration's transaction; `executescript` would commit it."""
     statement = ""

@@ -6,7 +6,7 @@
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import pytest
 import trio
 import trio.testing
 
-from flynn_aio.engine import Attachment, Engine, JobSpec, JobStatus, Output, RunState, Stream
+from flynn_aio.engine import Attachment, Engine, JobSpec, JobStatus, Output, RunState, Stream, VolumeMount
 from flynn_aio.errors import EngineError, NotFound, StartError
-from flynn_aio.model import AppID, JobID, ReleaseID
+from flynn_aio.model import AppID, JobID, ReleaseID, VolumeID
 
 WAIT_S = 20.0
 """Far more than any real wait; a test that needs it has failed."""
@@ -30,6 +30,8 @@ CAT = ("cat",)
 SIZE = ("sh", "-c", "read line; stty size; exit 5")
 FLOOD = ("sh", "-c", "while true; do echo 0123456789012345678901234567890123456789; done")
 ENVIRONMENT = ("sh", "-c", 'echo "$EXTERNAL_IP"; echo "$GREETING"')
+WRITE_VOLUME = ("sh", "-c", "echo kept > /store/file")
+READ_VOLUME = ("sh", "-c", "cat /store/file")
 MISSING = ("no-such-command",)
 
 
@@ -53,6 +55,12 @@ class World:
             "env": {"PATH": "/bin"},
         }
         return JobSpec(**(defaults | changes))
+
+    async def volume(self) -> VolumeMount:
+        """Create a volume and return it as a job has it."""
+        volume = VolumeID(str(uuid.uuid4()))
+        await self.engine.create_volume(volume)
+        return VolumeMount(volume, "/store")
 
     async def job(self, id: JobID) -> JobStatus | None:
         return next((job for job in await self.engine.jobs() if job.id == id), None)
@@ -339,6 +347,66 @@ class EngineContract:
             await attachment.wait()
         [path] = world.log_dir.glob("*.log")
         assert "stdout F out" in path.read_text()
+
+    # -- volumes -------------------------------------------------------------------------------
+
+    async def test_what_a_job_writes_to_a_volume_the_next_one_reads(self, world: World):
+        volume = await world.volume()
+        first = world.spec(WRITE_VOLUME, volumes=(volume,))
+        status = await world.engine.start(first)
+        assert status.volumes == (volume.id,)
+        await world.ended(first.id)
+        await world.engine.remove(first.id)
+        async with world.engine.attach(world.spec(READ_VOLUME, volumes=(volume,), log=False)) as attachment:
+            assert (await text_of(attachment.output))[Stream.STDOUT] == b"kept\n"
+        assert await world.engine.volumes() == {volume.id}
+
+    async def test_a_volume_serves_one_live_job(self, world: World):
+        one, other, free = [await world.volume() for _ in range(3)]
+        holder = world.spec(RUN_FOREVER, volumes=(one, replace(other, target="/other")))
+        late = world.spec(RUN_FOREVER, volumes=(other, replace(free, target="/free"), replace(one, target="/one")))
+        await world.engine.start(holder)
+        with pytest.raises(EngineError) as error:
+            await world.engine.start(late)
+        assert error.value.message == f"volumes in use: {other.id}, {one.id}"
+        assert not isinstance(error.value, StartError)
+        with pytest.raises(EngineError, match=f"volumes in use: {one.id}"):
+            await world.engine.remove_volume(one.id)
+        await world.engine.stop(holder.id, kill_s=WAIT_S)
+        assert (await world.engine.start(late)).state is RunState.RUNNING
+
+    async def test_of_two_jobs_started_at_once_one_gets_the_volume(self, world: World):
+        volume = await world.volume()
+        outcomes: list[str] = []
+
+        async def start() -> None:
+            try:
+                outcomes.append((await world.engine.start(world.spec(RUN_FOREVER, volumes=(volume,)))).state.value)
+            except EngineError as error:
+                outcomes.append(error.message)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(start)
+            nursery.start_soon(start)
+        assert sorted(outcomes) == ["running", f"volumes in use: {volume.id}"]
+
+    async def test_a_job_whose_volume_is_gone_cannot_start_and_says_what_to_do(self, world: World):
+        volume = await world.volume()
+        await world.engine.remove_volume(volume.id)
+        spec = world.spec(RUN_FOREVER, volumes=(volume,))
+        with pytest.raises(StartError) as error:
+            await world.engine.start(spec)
+        assert error.value.message.startswith(f"cannot start job {spec.id}: its volume {volume.id} is gone (")
+        assert error.value.message.endswith(f": flynn -a contract volume decommission {volume.id}")
+        assert await world.engine.jobs() == []
+
+    async def test_volumes_are_created_and_removed_once(self, world: World):
+        volume = await world.volume()
+        await world.engine.create_volume(volume.id)
+        assert await world.engine.volumes() == {volume.id}
+        for _ in range(2):
+            await world.engine.remove_volume(volume.id)
+        assert await world.engine.volumes() == frozenset()
 
     # -- images --------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from flynn_aio.engine.containers import (
     start_failure,
     status_of,
 )
+from flynn_aio.engine.volumes import Bind
 from flynn_aio.model import AppID, JobID, ReleaseID, Time
 from flynn_aio.settings import EngineSettings
 
@@ -49,11 +50,25 @@ SPEC = JobSpec(
 )
 
 
-def body(spec: JobSpec = SPEC, *, limits: HostLimits = LIMITS, attached: bool = False, data: Path | None = None):
+def body(
+    spec: JobSpec = SPEC,
+    *,
+    limits: HostLimits = LIMITS,
+    attached: bool = False,
+    data: Path | None = None,
+    volumes: tuple[Bind, ...] = (),
+):
     hosts = Path("/d/run/hosts/x")
     address = "100.100.0.5"
     return create_body(
-        spec, settings=SETTINGS, limits=limits, address=address, hosts=hosts, data=data, attached=attached
+        spec,
+        settings=SETTINGS,
+        limits=limits,
+        address=address,
+        hosts=hosts,
+        data=data,
+        volumes=volumes,
+        attached=attached,
     )
 
 
@@ -75,6 +90,7 @@ def test_a_job_is_asked_for_in_full():
             "flynn.args": '["serve","it"]',
             "flynn.log": "true",
             "flynn.meta": '{"who":"me"}',
+            "flynn.volumes": "[]",
         },
         "hostname": SPEC.id,
         "stdin": False,
@@ -139,6 +155,18 @@ def test_mounts_come_after_ours():
     spec = replace(SPEC, mounts=(Mount(source=Path("/out"), target="/in", writable=True),))
     destinations = [mount["destination"] for mount in body(spec, data=Path("/d/volumes/x"))["mounts"]]
     assert destinations == ["/etc/hosts", "/data", "/in"]
+
+
+def test_an_empty_volume_is_given_to_the_jobs_user():
+    volumes = (Bind(Path("/d/volumes/new"), "/new", True), Bind(Path("/d/volumes/old"), "/old", False))
+    _, new, old = body(volumes=volumes)["mounts"]
+    assert new == {
+        "type": "bind",
+        "source": "/d/volumes/new",
+        "destination": "/new",
+        "options": ["rbind", "rw", "nosuid", "nodev", "U"],
+    }
+    assert old["options"] == ["rbind", "rw", "nosuid", "nodev"]
 
 
 def listed(state: str, **fields: object) -> Listed:

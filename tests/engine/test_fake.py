@@ -55,6 +55,16 @@ async def environment(process: Process) -> int:
     return 0
 
 
+async def write_volume(process: Process) -> int:
+    process.files["/store"]["file"] = b"kept\n"
+    return 0
+
+
+async def read_volume(process: Process) -> int:
+    await process.write(process.files["/store"]["file"])
+    return 0
+
+
 def script(engine: FakeEngine) -> None:
     """Teach the fake the programs of the contract suite."""
     for args, program in (
@@ -66,6 +76,8 @@ def script(engine: FakeEngine) -> None:
         (contract.SIZE, size),
         (contract.FLOOD, flood),
         (contract.ENVIRONMENT, environment),
+        (contract.WRITE_VOLUME, write_volume),
+        (contract.READ_VOLUME, read_volume),
     ):
         engine.script(program, args=args)
     engine.script(fails_to_start('exec: "no-such-command": executable file not found in $PATH'), args=contract.MISSING)

@@ -192,6 +192,71 @@ async def test_data_of_any_depth_goes_with_its_job(world, settings):
     assert list(settings.volume_dir.iterdir()) == []
 
 
+OWNER = "stat -c %u:%g:%a /store"
+
+
+async def test_an_empty_volume_belongs_to_whoever_the_job_runs_as(world, settings):
+    volume = await world.volume()
+    first = await output_of(world, f"{OWNER}; echo x > /store/x", volumes=(volume,), user="5000:5001")
+    assert first == "5000:5001:755\n"
+    again = await output_of(
+        world, f"{OWNER}; cat /store/x; echo y > /store/y || echo not mine", volumes=(volume,), user="7"
+    )
+    assert again.splitlines() == ["5000:5001:755", "x", "not mine"]  # from then on its owners are the jobs' affair
+    assert (settings.volume_dir / volume.id / "x").read_text() == "x\n"
+
+
+async def test_a_volume_brings_no_devices_and_no_other_users_rights(world):
+    volume = await world.volume()
+    options = (await output_of(world, "grep ' /store ' /proc/self/mountinfo", volumes=(volume,))).split()[5].split(",")
+    assert {"rw", "nosuid", "nodev"} <= set(options)
+
+
+async def test_a_volume_may_lie_inside_the_app_and_needs_no_directory_there(world, settings):
+    slug = settings.slug_dir / "s1"
+    slug.mkdir()
+    (slug / "Procfile").write_text("web: x\n")
+    volume = replace(await world.volume(), target="/app/store")
+    text = await output_of(
+        world, "ls /app; echo x > /app/store/x && cat /app/store/x", slug="s1", volumes=(volume,), user="5000:5000"
+    )
+    assert text.split() == ["Procfile", "store", "x"]
+    assert os.listdir(slug) == ["Procfile"]
+
+
+async def test_a_volume_for_which_there_is_no_room_is_a_start_error(world, settings):
+    await trio.run_process(["mount", "-t", "tmpfs", "-o", "nr_inodes=1,mode=700", "tmpfs", str(settings.volume_dir)])
+    try:
+        with pytest.raises(StartError, match=r"cannot create volume .*: No space left on device; free some space"):
+            await world.volume()
+    finally:
+        await trio.run_process(["umount", str(settings.volume_dir)])
+
+
+async def test_volumes_and_who_has_them_outlive_us(settings, image, world):
+    volume = await world.volume()
+    spec = world.spec(("sh", "-c", "echo kept > /store/file; exec sleep 100000"), volumes=(volume,))
+    await world.engine.start(spec)
+    async with open_world(settings, image) as later:
+        [status] = await later.engine.jobs()
+        assert status.volumes == (volume.id,)
+        assert await later.engine.volumes() == {volume.id}
+        with pytest.raises(EngineError, match="volumes in use"):
+            await later.engine.start(world.spec(RUN_FOREVER, volumes=(volume,)))
+    await world.engine.remove(spec.id)
+    await shut_down(settings, kill_s=0)
+    assert (settings.volume_dir / volume.id / "file").read_text() == "kept\n"
+
+
+async def test_a_volume_of_any_depth_can_be_removed(world, settings):
+    volume = await world.volume()
+    deeper = "mkdir -p $d; cd $d; " * 20
+    script = f"d=$(printf 'd/%.0s' $(seq 100)); cd /store; {deeper} chmod 0 /store; pwd | wc -c"
+    assert int(await output_of(world, script, volumes=(volume,), user="5000:5000")) > 3000
+    await world.engine.remove_volume(volume.id)
+    assert list(settings.volume_dir.iterdir()) == []
+
+
 async def test_a_missing_working_directory_or_user_is_a_start_error(world):
     with pytest.raises(StartError, match="/nowhere"):
         await world.engine.start(world.spec(RUN_FOREVER, workdir="/nowhere"))

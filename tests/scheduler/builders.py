@@ -5,6 +5,7 @@ from itertools import count
 
 from flynn_aio.engine import JobStatus, RunState
 from flynn_aio.model import (
+    HOST_ID,
     App,
     AppID,
     Deployment,
@@ -22,6 +23,10 @@ from flynn_aio.model import (
     ScaleState,
     Strategy,
     Time,
+    Volume,
+    VolumeID,
+    VolumeState,
+    VolumeType,
 )
 from flynn_aio.scheduler.step import Observed
 from flynn_aio.store import DeploymentInProgress, Desired
@@ -36,7 +41,7 @@ def release(name="old", types=TYPES) -> Release:
     return Release(id=ReleaseID(name), app_id=APP.id, processes=dict(types))
 
 
-def formation(name="old", *, tags=None, request="", **counts: int) -> ExpandedFormation:
+def formation(name="old", *, tags=None, request="", types=TYPES, **counts: int) -> ExpandedFormation:
     asked = ScaleRequest(
         id=ScaleRequestID(request),
         app=APP.id,
@@ -47,7 +52,7 @@ def formation(name="old", *, tags=None, request="", **counts: int) -> ExpandedFo
     )
     return ExpandedFormation(
         app=APP,
-        release=release(name),
+        release=release(name, types),
         processes=counts,
         tags=tags or {},
         updated_at=None,
@@ -88,8 +93,25 @@ def observed(*statuses: JobStatus, **more) -> Observed:
     return Observed(statuses={one.id: one for one in statuses}, **({"steady_since": EARLIER} | more))
 
 
-def desired(*jobs: PlacedJob, formations=(), deployments=()) -> Desired:
-    return Desired(formations=tuple(formations), jobs=tuple(jobs), deployments=tuple(deployments))
+def volume(name, *, job=None, kind="web", of="old", path="/data", **more) -> Volume:
+    more = {"state": VolumeState.CREATED, "created_at": EARLIER} | more
+    return Volume(
+        id=VolumeID(name),
+        host_id=HOST_ID,
+        type=VolumeType.DATA,
+        app=APP.id,
+        release=ReleaseID(of),
+        job=job,
+        job_type=kind,
+        path=path,
+        **more,
+    )
+
+
+def desired(*jobs: PlacedJob, formations=(), deployments=(), volumes=()) -> Desired:
+    return Desired(
+        formations=tuple(formations), jobs=tuple(jobs), deployments=tuple(deployments), volumes=tuple(volumes)
+    )
 
 
 def moving(

@@ -20,6 +20,7 @@ from .keys import add_key, remove_key
 from .releases import create_artifact, create_release, delete_release, set_app_release
 from .routes import create_route, delete_route, update_route
 from .sinks import create_sink, delete_sink
+from .volumes import create_volume, decommission_volume, note_created_volumes, put_volume
 
 __all__ = [
     "add_key",
@@ -32,15 +33,19 @@ __all__ = [
     "create_route",
     "create_scale_request",
     "create_sink",
+    "create_volume",
+    "decommission_volume",
     "delete_app",
     "delete_formation",
     "delete_release",
     "delete_route",
     "delete_sink",
     "finish_deployment",
+    "note_created_volumes",
     "note_deployment_step",
     "put_formation",
     "put_job",
+    "put_volume",
     "remove_key",
     "set_app_release",
     "set_cluster_value",

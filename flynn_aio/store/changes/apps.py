@@ -29,6 +29,7 @@ from .formations import drop_formation
 from .jobs import stop_one_off_jobs
 from .releases import drop_orphaned_releases
 from .routes import create_route, drop_route
+from .volumes import destroy_volumes_of_app
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +129,8 @@ def update_app(
 def delete_app(tx: Transaction, app_id: AppID) -> AppDeletion:
     """Delete an app and all that is only its own; the scheduler then stops its jobs.
 
-    The name can be used again at once. Jobs and events stay for the record, and a release that
-    another app uses stays until that one is deleted as well.
+    The name can be used again at once. Its volumes go, with all that is in them. Jobs and
+    events stay for the record, and a release that another app uses stays until that one is deleted as well.
     """
     app = queries.app(tx.db, app_id)
     abandon_deployment(tx, app_id, f"app {app.name} was deleted")
@@ -139,6 +140,7 @@ def delete_app(tx: Transaction, app_id: AppID) -> AppDeletion:
     for formation in queries.formations(tx.db, app_id):
         drop_formation(tx, app_id, formation.release)
     stop_one_off_jobs(tx, app_id)  # a job is killed by way of its app
+    destroy_volumes_of_app(tx, app_id)
     gone = replace(app, release=None, updated_at=tx.now)
     tx.execute("UPDATE apps SET deleted_at = ?, doc = ? WHERE id = ?", (str(tx.now), rows.doc(gone), app_id))
     releases = drop_orphaned_releases(tx)

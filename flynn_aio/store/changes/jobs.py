@@ -6,6 +6,7 @@ from ...errors import NotFound, ValidationError
 from ...model import HOST_ID, AppID, Job, JobID, JobState, Time, full_job_id
 from .. import queries, rows
 from ..transaction import Transaction
+from .volumes import attach_volumes, release_volumes
 
 _ORDER = {
     JobState.PENDING: 0,
@@ -21,11 +22,16 @@ _ORDER = {
 def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | None = None, formation: bool) -> Job:
     """Write a job as it is now known, and one event for each state it reaches.
 
+    Its volumes are its own until it is down; those that are to go with it are destroyed then.
+
     A state that lies behind the stored one is ignored, as is everything about a job that is
     down. An empty `address` or no `started_at` keeps what is stored.
 
     Args:
         formation: whether a formation wants it; false for one-off and build jobs.
+
+    Raises:
+        Conflict: another job has one of its volumes.
     """
     found = tx.execute("SELECT doc, address, started_at FROM jobs WHERE id = ?", (job.uuid,))
     old: Job | None = rows.job(found[0][0]) if found else None
@@ -63,6 +69,10 @@ def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | 
             rows.doc(stored),
         ),
     )
+    if state is JobState.DOWN:
+        release_volumes(tx, stored.uuid)
+    elif stored.volumes and (old is None or old.volumes != stored.volumes):
+        attach_volumes(tx, stored.uuid, stored.volumes)
     if old is None or old.state is not state:
         tx.emit("job", stored.uuid, stored, app=stored.app)
     return stored

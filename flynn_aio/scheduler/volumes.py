@@ -1,0 +1,83 @@
+"""Volumes: which one a job about to be started is given. Pure.
+
+A volume belongs to a place: an app, a release, a process type and a path. Whoever fills the place
+after its last job finds what that one left. It is chosen as late as possible, when nothing else
+keeps the job from starting, so that a volume decommissioned while the job waited is not taken.
+
+Source: `jobs.md` §9; Flynn `controller/scheduler/scheduler.go`, `findVolume`, `HandlePlacementRequest`.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from ..engine import JobStatus
+from ..model import HOST_ID, Job, JobID, Volume, VolumeID, VolumeReq, VolumeState, VolumeType
+
+Place = tuple[str, str, str, str]
+"""App, release, process type, path."""
+
+
+class Stock:
+    """The volumes of one pass; what is given to a job is not given to another.
+
+    Args:
+        volumes: those that are not destroyed, oldest first.
+        stopping: the jobs that are on their way out, and will hand back what they have.
+    """
+
+    def __init__(self, volumes: Iterable[Volume], stopping: Collection[JobID]) -> None:
+        self._known: dict[VolumeID, Volume] = {}
+        self._free: dict[Place, deque[Volume]] = defaultdict(deque)
+        self._returning: Counter[Place] = Counter()
+        for volume in volumes:
+            self._known[volume.id] = volume
+            place = (volume.app, volume.release, volume.job_type, volume.path)
+            if volume.decommissioned_at is not None:
+                continue
+            if volume.job is None:
+                self._free[place].append(volume)
+            elif volume.job in stopping and not volume.delete_on_stop:
+                self._returning[place] += 1
+
+    def held_by(self, job: Job, wanted: Sequence[VolumeReq]) -> tuple[Volume, ...] | None:
+        """Return the volumes a job was given; ``None`` when it has yet to be given what it wants."""
+        found = tuple(self._known[volume] for volume in job.volumes if volume in self._known)
+        return found if len(found) == len(job.volumes) == len(wanted) else None
+
+    def give(self, job: Job, wanted: Sequence[VolumeReq], ids: Callable[[], str]) -> list[Volume] | None:
+        """Return the volumes a job is to have, in the order it wants them; ``None`` while one is still to come back.
+
+        Args:
+            ids: gives the ids of new volumes. A new one has the job already, and needs a row.
+        """
+        given: list[Volume] = []
+        comes_back = False
+        for request in wanted:
+            place = (job.app, job.release, job.type, request.path)
+            if self._free[place]:
+                given.append(self._free[place].popleft())
+            elif self._returning[place]:
+                self._returning[place] -= 1
+                comes_back = True
+            else:
+                given.append(_new(job, request, VolumeID(ids())))
+        return None if comes_back else given
+
+    def lets_adopt(self, stray: JobStatus) -> bool:
+        """Whether no volume of a container without a row is unknown, or another job's."""
+        return all(volume in self._known and self._known[volume].job in (None, stray.id) for volume in stray.volumes)
+
+
+def _new(job: Job, request: VolumeReq, volume: VolumeID) -> Volume:
+    return Volume(
+        path=request.path,
+        delete_on_stop=request.delete_on_stop,
+        id=volume,
+        host_id=HOST_ID,
+        type=VolumeType.DATA,
+        state=VolumeState.PENDING,
+        app=job.app,
+        release=job.release,
+        job=job.uuid,
+        job_type=job.type,
+    )
