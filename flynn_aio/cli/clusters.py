@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import git, rc
 from .failure import Failure
+from .log_sink import log_sink
 from .rc import Cluster
 from .render import quoted, table
 from .session import Session
@@ -26,7 +27,7 @@ def cluster(args: Args, session: Session) -> None:
            flynn cluster default [<cluster-name>]
            flynn cluster migrate-domain <domain>
            flynn cluster backup [--file <file>]
-           flynn cluster log-sink
+           flynn cluster log-sink [--json]
            flynn cluster log-sink add syslog [--use-ids] [--insecure] [--format <format>] <url> [<prefix>]
            flynn cluster log-sink remove <id>
 
@@ -39,10 +40,17 @@ def cluster(args: Args, session: Session) -> None:
         remove   removes a cluster
         default  shows or sets the default cluster
 
-        migrate-domain, backup and log-sink are not available yet.
+        log-sink                lists the log servers that are sent the lines of all apps
+        log-sink add syslog     adds one: syslog://HOST:PORT, or syslog+tls://HOST:PORT. It gets what is kept of
+                                the logs, and then every new line. <prefix> is put before each message, and may
+                                name what is known of its job: {{.ID}}, {{index .Metadata "KEY"}} (the app's,
+                                or flynn-controller.app_name, .app, .release, .type), {{.Config.Env.NAME}}
+        log-sink remove         removes one
+
+        migrate-domain and backup are not available yet.
 
     Options:
-        --json                   as JSON, without the keys
+        --json                   as JSON, clusters without their keys
         -f, --force              replace an entry that has the same name or URL
         -d, --default            make it the default cluster
         --git-url=<giturl>       git URL (default: https://git.<domain>)
@@ -54,12 +62,16 @@ def cluster(args: Args, session: Session) -> None:
         --file=<file>            file to write the backup to
         --use-ids                use app ids, not names, as syslog's APP-NAME
         --insecure               do not verify the server's certificate
-        --format=<format>        rfc6587, newline or prefixed_newline
+        --format=<format>        rfc6587 counts octets; newline ends messages with one; prefixed_newline also puts the
+                                 prefix before the whole message, not before its text (default: rfc6587)
 
     Example:
 
         $ flynn cluster add -p KGCENkp53YF5OvOKkZIry71+czFRkSw2ZdMszZ/0ljs= default example.com e09dc5301d72be75
         Cluster "default" added and set as default.
+
+        $ flynn cluster log-sink add syslog syslog+tls://logs.example.com:6514
+        Created sink 3f0c2d0e-5f0b-4a55-9a86-1f6c2d6f5f0e.
     """
     match args.words:
         case ():
@@ -72,6 +84,8 @@ def cluster(args: Args, session: Session) -> None:
             _set_default(args.text("<cluster-name>"), session)
         case ("default",):
             _show_default(session)
+        case ("log-sink", *_):
+            log_sink(args, session)
         case words:
             raise Failure(
                 f"'flynn cluster {' '.join(words)}' is not available yet. See 'flynn help cluster' for what is"

@@ -280,6 +280,10 @@ def _providers(session: Session, wanted: Place) -> list[str]:
     return [each["name"] for each in session.client.get("/providers")]
 
 
+def _sinks(session: Session, wanted: Place) -> list[str]:
+    return [each["id"] for each in session.client.get("/sinks")]
+
+
 Lister = Callable[[Session, Place], list[str]]
 _ids_of_releases = _of_app("releases", lambda each: str(each["id"]))
 
@@ -287,6 +291,7 @@ _VALUES: dict[tuple[str, str], Lister] = {  # (command, or empty for all of them
     ("", "<app>"): _apps,
     ("", "<cluster>"): _clusters,
     ("cluster", "<cluster-name>"): _clusters,
+    ("cluster", "<id>"): _sinks,
     ("help", "<command>"): _commands,
     ("completion", "<shell>"): _shells,
     ("", "<proc>"): _types,

@@ -82,9 +82,6 @@ def test_a_cluster_whose_ca_cannot_be_had_is_not_added(person, secure_controller
     [
         ["migrate-domain", "x"],
         ["backup"],
-        ["log-sink"],
-        ["log-sink", "add", "syslog", "u"],
-        ["log-sink", "remove", "1"],
     ],
 )
 def test_what_is_not_there_yet_says_so(person, argv):
