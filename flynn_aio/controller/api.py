@@ -245,7 +245,8 @@ def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 def headers_of(reply: Reply) -> list[tuple[bytes, bytes]]:
     """Return the headers that frame and describe a whole answer."""
     length = (b"content-length", str(len(reply.body)).encode())
-    return [(b"content-type", reply.content_type.encode()), length] if reply.content_type else [length]
+    kind = [(b"content-type", reply.content_type.encode())] if reply.content_type else []
+    return [*kind, length, *reply.headers]
 
 
 def _start(status: int, headers: list[tuple[bytes, bytes]], head: Head) -> Message:

@@ -12,10 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 async def list_all(parts: Parts, request: Request) -> Reply:
+    """List the apps that are there."""
     return reply(await parts.store.read(queries.apps))
 
 
 async def get(parts: Parts, request: Request) -> Reply:
+    """Show an app."""
     return reply(await parts.store.read(lambda db: queries.app(db, request.app)))
 
 

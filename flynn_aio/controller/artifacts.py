@@ -10,10 +10,12 @@ from .wire import ArtifactRequest, new_artifact
 
 
 async def list_all(parts: Parts, request: Request) -> Reply:
+    """List all artifacts."""
     return reply(await parts.store.read(queries.artifacts))
 
 
 async def get(parts: Parts, request: Request) -> Reply:
+    """Show an artifact."""
     artifact_id = request.uuid("artifact")
     return reply(await parts.store.read(lambda db: queries.artifact(db, artifact_id)))
 

@@ -22,6 +22,7 @@ from ..watch import Bell
 from . import attach
 from .api import Api
 from .connection import ASGIApp, AttachServer, Connection, hypercorn_config
+from .documents import documents
 from .request import Parts, Status
 
 Door = Literal["controller", "git"]
@@ -126,6 +127,7 @@ async def open_controller(
             services=services,
             clock=clock,
             status=status or _healthy,
+            documents=documents,
             background=background,
             leaving=trio.Event(),
         )

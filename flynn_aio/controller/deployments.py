@@ -20,9 +20,11 @@ async def create(parts: Parts, request: Request) -> Reply:
 
 
 async def list_of_app(parts: Parts, request: Request) -> Reply:
+    """List the deployments of an app."""
     return reply(await parts.store.read(lambda db: queries.deployments(db, queries.app(db, request.app).id)))
 
 
 async def get(parts: Parts, request: Request) -> Reply:
+    """Show a deployment."""
     deployment_id = request.uuid("deployment")
     return reply(await parts.store.read(lambda db: queries.deployment(db, deployment_id)))

@@ -33,6 +33,7 @@ PARAMS = (
 
 
 async def get(parts: Parts, request: Request) -> Reply:
+    """Show an event."""
     text = request.params["event"]
     number = decimal(text, at_most=MAX_ID)
     if number is None:
@@ -41,6 +42,7 @@ async def get(parts: Parts, request: Request) -> Reply:
 
 
 async def get_many(parts: Parts, request: Request) -> Reply | Stream:
+    """List what happened, or follow it: `Accept` must be exactly `application/json` for a list."""
     wanted = await _filter(parts, request)
     count = _number(request.first("count"), "count")
     if count is not None and count <= 0:

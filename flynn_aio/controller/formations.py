@@ -66,10 +66,12 @@ def _newest_first(formations: list[ExpandedFormation]) -> list[ExpandedFormation
 
 
 async def list_of_app(parts: Parts, request: Request) -> Reply:
+    """List how many of each process type of an app are wanted, release by release."""
     return reply(await parts.store.read(lambda db: queries.formations(db, queries.app(db, request.app).id)))
 
 
 async def get(parts: Parts, request: Request) -> Reply:
+    """Show how many of each process type of a release are wanted."""
     release_id = ReleaseID(request.uuid("release"))
 
     def query(db: Database) -> Formation | ExpandedFormation:
@@ -102,6 +104,7 @@ async def put(parts: Parts, request: Request) -> Reply:
 
 
 async def delete(parts: Parts, request: Request) -> Reply:
+    """Scale a release to nothing and forget what was wanted of it."""
     release_id = ReleaseID(request.uuid("release"))
 
     def change(tx: Transaction) -> None:

@@ -17,14 +17,17 @@ from .wire import RouteRequest, new_route
 
 
 async def list_all(parts: Parts, request: Request) -> Reply:
+    """List the routes of all apps."""
     return reply(await parts.store.read(queries.routes))
 
 
 async def list_of_app(parts: Parts, request: Request) -> Reply:
+    """List the routes of an app."""
     return reply(await parts.store.read(lambda db: queries.routes(db, queries.app(db, request.app).id)))
 
 
 async def get(parts: Parts, request: Request) -> Reply:
+    """Show a route, with its certificate and key."""
     kind, route_id = _named(request)
 
     def query(db: Database) -> Route:
@@ -34,6 +37,7 @@ async def get(parts: Parts, request: Request) -> Reply:
 
 
 async def create(parts: Parts, request: Request) -> Reply:
+    """Route requests to a service of an app."""
     sent = read_json(request, RouteRequest)
     route = new_route(sent)
     await _check(route.certificate)
@@ -58,6 +62,7 @@ async def update(parts: Parts, request: Request) -> Reply:
 
 
 async def delete(parts: Parts, request: Request) -> Reply:
+    """Delete a route."""
     kind, route_id = _named(request)
 
     def change(tx: Transaction) -> None:

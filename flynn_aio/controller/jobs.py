@@ -36,10 +36,12 @@ class OneOff:
 
 
 async def list_of_app(parts: Parts, request: Request) -> Reply:
+    """List all jobs an app ever had."""
     return reply(await parts.store.read(lambda db: queries.jobs(db, queries.app(db, request.app).id)))
 
 
 async def list_active(parts: Parts, request: Request) -> Reply:
+    """List the jobs of all apps that are not down."""
     return reply(await parts.store.read(queries.active_jobs))
 
 

@@ -47,6 +47,7 @@ GIVES = Lines[LogMessage] | EventStream[LogEvent]
 
 
 async def get(parts: Parts, request: Request) -> Stream:
+    """Show the log of an app, or follow it."""
     follow = request.first("follow") == "true"
     streams = frozenset(kind for kind in request.first("stream_types").split(",") if kind)
     job = request.first("job_id")

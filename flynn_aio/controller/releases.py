@@ -9,23 +9,28 @@ from .wire import ReleaseRef, ReleaseRequest, new_release
 
 
 async def list_all(parts: Parts, request: Request) -> Reply:
+    """List the releases of all apps."""
     return reply(await parts.store.read(queries.releases))
 
 
 async def list_of_app(parts: Parts, request: Request) -> Reply:
+    """List the releases of an app."""
     return reply(await parts.store.read(lambda db: queries.app_releases(db, queries.app(db, request.app).id)))
 
 
 async def get(parts: Parts, request: Request) -> Reply:
+    """Show a release, whichever app it is of."""
     release_id = request.uuid("release")
     return reply(await parts.store.read(lambda db: queries.release(db, release_id)))
 
 
 async def get_current(parts: Parts, request: Request) -> Reply:
+    """Show an app's current release."""
     return reply(await parts.store.read(lambda db: queries.current_release(db, queries.app(db, request.app).id)))
 
 
 async def create(parts: Parts, request: Request) -> Reply:
+    """Create a release of an app; it does not run before it is deployed or scaled."""
     release = new_release(read_json(request, ReleaseRequest))
 
     def change(tx: Transaction) -> Release:
@@ -50,6 +55,7 @@ async def set_current(parts: Parts, request: Request) -> Reply:
 
 
 async def delete(parts: Parts, request: Request) -> Reply:
+    """Delete a release that is not the current one; how that went is told by an event."""
     release_id = ReleaseID(request.uuid("release"))
 
     def change(tx: Transaction) -> None:

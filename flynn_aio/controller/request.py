@@ -46,10 +46,25 @@ class StatusReply(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """The API's description of itself: the same for every request.
+
+    Attributes:
+        openapi: the OpenAPI document, JSON.
+        page: the same for people, HTML without scripts; `policy` is its Content-Security-Policy.
+    """
+
+    openapi: bytes
+    page: bytes
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The parts of the appliance the API speaks for.
 
     Attributes:
+        documents: returns the API's description of itself; made at the first call, which takes a moment.
         status: asks how the appliance is.
         background: for work that outlives its request and ends with the controller.
         leaving: set when the controller drains; streams end then.
@@ -63,6 +78,7 @@ class Parts:
     services: Services
     clock: Clock
     status: Callable[[], Awaitable[Status]]
+    documents: Callable[[], Documents]
     background: trio.Nursery
     leaving: trio.Event
 
@@ -119,6 +135,8 @@ class Reply:
     body: bytes = b""
     content_type: str = ""
     status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Beside those that frame and describe the body; their names in lower case."""
 
 
 @dataclass(frozen=True, slots=True)

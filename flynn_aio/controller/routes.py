@@ -32,6 +32,7 @@ from . import (
     artifacts,
     catchup,
     deployments,
+    docs,
     events,
     formations,
     http_routes,
@@ -43,10 +44,10 @@ from . import (
     sinks,
 )
 from .request import Handler, Parts, Request, StatusReply
-from .shape import Param, Pem
+from .shape import Html, Param, Pem
 from .wire import (
     AppRequest,
-    AppUpdate,
+    AppUpdateRequest,
     ArtifactRequest,
     FormationRequest,
     ReleaseRef,
@@ -73,6 +74,7 @@ class Endpoint:
     Attributes:
         takes: the struct of the body; ``None`` when none is read.
         gives: what a 200 has in it, see `shape`; ``None`` when it is empty.
+        unwell: what a 500 has in it, where that is more than an error.
         params: what may be asked for in the query or in headers.
     """
 
@@ -83,19 +85,22 @@ class Endpoint:
     _: KW_ONLY
     takes: object = None
     gives: object
+    unwell: object = None
     params: tuple[Param, ...] = ()
     upgrade: Callable[[Parts, Request], Awaitable[jobs.OneOff]] | None = None
 
 
 TABLE = (
     Endpoint("GET", "/ping", misc.ping, Auth.NONE, gives=None),
-    Endpoint("GET", "/.well-known/status", misc.status, gives=StatusReply),
+    Endpoint("GET", "/.well-known/status", misc.status, gives=StatusReply, unwell=StatusReply),
     Endpoint("GET", "/ca-cert", misc.ca_certificate, Auth.OPTIONAL, gives=Pem),
+    Endpoint("GET", "/openapi.json", docs.openapi, Auth.NONE, gives=dict[str, object]),
+    Endpoint("GET", "/docs", docs.page, Auth.NONE, gives=Html),
     Endpoint("GET", "/apps", apps.list_all, gives=list[App]),
     Endpoint("POST", "/apps", apps.create, takes=AppRequest, gives=App),
     Endpoint("GET", "/apps/:app", apps.get, gives=App),
-    Endpoint("POST", "/apps/:app", apps.update, takes=AppUpdate, gives=App),
-    Endpoint("POST", "/apps/:app/meta", apps.update, takes=AppUpdate, gives=App),
+    Endpoint("POST", "/apps/:app", apps.update, takes=AppUpdateRequest, gives=App),
+    Endpoint("POST", "/apps/:app/meta", apps.update, takes=AppUpdateRequest, gives=App),
     Endpoint("DELETE", "/apps/:app", apps.delete, gives=None),
     Endpoint("GET", "/apps/:app/log", log.get, Auth.STREAM, gives=log.GIVES, params=log.PARAMS),
     Endpoint("GET", "/artifacts", artifacts.list_all, gives=list[Artifact]),

@@ -27,6 +27,10 @@ class Tar:
     """A tar archive."""
 
 
+class Html:
+    """A page for a browser."""
+
+
 @dataclass(frozen=True, slots=True)
 class Param:
     """A parameter that is not in the path.

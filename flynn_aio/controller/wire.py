@@ -91,15 +91,30 @@ class AppUpdate(Struct, frozen=True, kw_only=True):
     deploy_timeout: int | None = None
 
 
-_APP_KEYS = frozenset(
-    {"id", "name", "protected", "meta", "strategy", "release", "deploy_timeout", "created_at", "updated_at"}
-)
+class AppUpdateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An update of an app; what is left out stays as it is.
+
+    Attributes:
+        meta: replaces all of what was there.
+        deploy_timeout: seconds, at least 1.
+        id, name, protected, release, created_at, updated_at: may be sent, and are ignored.
+    """
+
+    id: object = None
+    name: object = None
+    protected: object = None
+    meta: dict[str, str] | None = None
+    strategy: Strategy | None = None
+    release: object = None
+    deploy_timeout: int | None = None
+    created_at: object = None
+    updated_at: object = None
 
 
 def app_update(sent: Mapping[str, object]) -> AppUpdate:
     """Check an update key by key. Most of an app may be sent, and is ignored; an unknown key may not."""
     for key in sent:
-        if key not in _APP_KEYS:
+        if key not in AppUpdateRequest.__struct_fields__:
             raise ValidationError(f'Additional properties aren\'t allowed, found "{key}" as one of its keys')
     meta, strategy, timeout = sent.get("meta"), sent.get("strategy"), sent.get("deploy_timeout")
     return AppUpdate(
