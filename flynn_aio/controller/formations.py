@@ -19,7 +19,7 @@ from .request import EMPTY, EVENT_STREAM, Parts, Reply, Request, Stream, reply
 from .shape import EventStream, Param
 from .wire import FormationRequest, ScaleRequestBody, check_counts, one_of
 
-LISTED = list[ExpandedFormation] | EventStream[ExpandedFormation]
+LIST = list[ExpandedFormation] | EventStream[ExpandedFormation]
 LIST_PARAMS = (
     Param("active", "list: must be `true`, only formations that want a job can be listed", bool),
     catchup.SINCE,

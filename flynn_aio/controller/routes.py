@@ -114,7 +114,7 @@ TABLE = (
     Endpoint("GET", "/apps/:app/release", releases.get_current, gives=Release),
     Endpoint("PUT", "/apps/:app/release", releases.set_current, takes=ReleaseRef, gives=Release),
     Endpoint(
-        "GET", "/formations", formations.list_many, Auth.STREAM, gives=formations.LISTED, params=formations.LIST_PARAMS
+        "GET", "/formations", formations.list_many, Auth.STREAM, gives=formations.LIST, params=formations.LIST_PARAMS
     ),
     Endpoint("GET", "/apps/:app/formations", formations.list_of_app, gives=list[Formation]),
     Endpoint("GET", "/apps/:app/formations/:release", formations.get, gives=formations.GIVES, params=formations.PARAMS),
