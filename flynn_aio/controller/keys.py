@@ -53,6 +53,7 @@ class KeyFailures(Struct, frozen=True, kw_only=True):
 
 
 async def list_all(parts: Parts, request: Request) -> Reply:
+    """List the keys: their names and when they were made and used."""
     operators = await _operators(parts)
     keys = await parts.store.read(queries.keys)
     hashes = await parts.store.read(queries.key_hashes)
