@@ -21,6 +21,7 @@ from .discoverd import open_discoverd
 from .engine import Engine, open_engine
 from .errors import FlynnError
 from .logs import open_logs
+from .providers import Providers
 from .receive import Stack, open_receive
 from .router import Listeners, open_front, open_router
 from .scheduler import open_scheduler
@@ -76,7 +77,15 @@ async def run(
             open_scheduler(settings.scheduler, store, engine, services, clock, drained=router.drained, tail=logs.tail),
             open_receive(settings.build, store, keys, engine, clock, tail=logs.tail) as receive,
             open_controller(
-                settings.controller, store, keys, engine, logs, services, clock, git=receive.app
+                settings.controller,
+                store,
+                keys,
+                engine,
+                logs,
+                services,
+                clock,
+                git=receive.app,
+                providers=Providers(settings.providers, services),
             ) as controller,
             open_front(
                 settings.router,

@@ -24,6 +24,7 @@ from .settings import (
     DiscoverdSettings,
     EngineSettings,
     LogSettings,
+    ProviderSettings,
     RouterSettings,
     SchedulerSettings,
     Settings,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, type] = {
     "scheduler": SchedulerSettings,
     "router": RouterSettings,
     "build": BuildSettings,
+    "providers": ProviderSettings,
     "controller": ControllerSettings,
 }
 APPLIANCE_KEYS = ("data_dir", "domain")
@@ -113,6 +115,7 @@ def load(
             gateway=engine.gateway,
             **values["build"],
         ),
+        providers=ProviderSettings(ca_certificate=keys / "ca.pem", **values["providers"]),
         controller=ControllerSettings(
             domain=domain,
             ca_certificate=keys / "ca.pem",

@@ -139,6 +139,14 @@ class BuildSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    ca_certificate: Path
+    """The cluster's authority, for providers behind its own router."""
+    dial_timeout_s: float = 5.0
+    call_timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
     domain: str
     ca_certificate: Path
@@ -167,6 +175,7 @@ class Settings:
     scheduler: SchedulerSettings
     router: RouterSettings
     build: BuildSettings
+    providers: ProviderSettings
     controller: ControllerSettings
     sources: dict[str, str] = field(default_factory=dict)
     """Where each key that is not a default came from: ``router.http_port`` -> ``flynn.toml:12``."""

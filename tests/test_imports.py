@@ -18,8 +18,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "discoverd": {"model", "store"},
     "scheduler": {"model", "store", "engine", "discoverd"},
     "router": {"model", "store", "discoverd"},
+    "providers": {"model", "discoverd"},
     "receive": {"model", "store", "engine"},
-    "controller": {"model", "store", "engine", "logs", "discoverd"},
+    "controller": {"model", "store", "engine", "logs", "discoverd", "providers"},
     "cli": {"model"},
 }
 COMMON = {"errors", "clock", "watch", "settings"}
@@ -31,6 +32,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "discoverd": {"msgspec", "h11"},
     "scheduler": {"msgspec"},
     "router": {"msgspec", "h2", "hpack", "hyperframe"},
+    "providers": {"msgspec", "h11"},
     "receive": {"msgspec", "yaml"},
     "controller": {"msgspec", "hypercorn", "h11"},
     "cli": set(),

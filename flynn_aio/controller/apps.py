@@ -1,14 +1,13 @@
 """Apps: create, look at, change, delete."""
 
-import logging
+from collections.abc import Awaitable, Callable
 
 from ..model import App, AppID
 from ..store import Transaction, changes, queries
 from .body import read_json, read_object
+from .provisioning import delete_app_in_background, forget_output
 from .request import EMPTY, Parts, Reply, Request, reply
 from .wire import AppRequest, app_update, new_app
-
-logger = logging.getLogger(__name__)
 
 
 async def list_all(parts: Parts, request: Request) -> Reply:
@@ -42,20 +41,19 @@ async def update(parts: Parts, request: Request) -> Reply:
 
 
 async def delete(parts: Parts, request: Request) -> Reply:
-    """Delete an app with all it has. Its jobs are stopped afterwards: nothing wants them any more."""
+    """Delete an app with all it has. Its jobs are stopped afterwards: nothing wants them any more.
 
-    def change(tx: Transaction) -> AppID:
+    What providers made for it alone is given back first, which takes its time: the `app_deletion` event tells the end.
+    """
+
+    def change(tx: Transaction) -> tuple[AppID, Callable[[Parts, AppID], Awaitable[None]] | None]:
         app = queries.app(tx.db, request.app)
+        if queries.own_resources(tx.db, app.id):
+            return app.id, delete_app_in_background if changes.begin_app_deletion(tx, app.id) else None
         changes.delete_app(tx, app.id)
-        return app.id
+        return app.id, forget_output
 
-    app_id = await parts.store.transact(change)
-    parts.background.start_soon(_forget_output, parts, app_id)
+    app_id, rest = await parts.store.transact(change)
+    if rest is not None:
+        parts.background.start_soon(rest, parts, app_id)
     return EMPTY
-
-
-async def _forget_output(parts: Parts, app_id: AppID) -> None:
-    try:
-        await parts.logs.forget(app_id)
-    except OSError:
-        logger.warning("the logs of a deleted app are still there; the next start removes them", exc_info=True)

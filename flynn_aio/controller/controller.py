@@ -16,10 +16,11 @@ from ..clock import Clock
 from ..discoverd import Services
 from ..engine import Engine
 from ..logs import Logs
+from ..providers import Providers
 from ..settings import ControllerSettings
 from ..store import Keyring, Store
 from ..watch import Bell
-from . import attach
+from . import attach, provisioning
 from .api import Api
 from .connection import ASGIApp, AttachServer, Connection, hypercorn_config
 from .documents import documents
@@ -107,12 +108,14 @@ async def open_controller(
     clock: Clock,
     *,
     git: ASGIApp,
+    providers: Providers,
     status: Callable[[], Awaitable[Status]] | None = None,
 ) -> AsyncIterator[Controller]:
     """Have the API and the git door while the block runs; leaving it drains them.
 
     Args:
         git: the application behind the git door, for host `git.D`.
+        providers: asks those who make resources.
         status: asks how the appliance is; without it, it is well.
 
     Cancellation: skips the drain. Attached jobs are killed, detached ones run on.
@@ -125,6 +128,7 @@ async def open_controller(
             engine=engine,
             logs=logs,
             services=services,
+            providers=providers,
             clock=clock,
             status=status or _healthy,
             documents=documents,
@@ -132,6 +136,7 @@ async def open_controller(
             leaving=trio.Event(),
         )
         controller = Controller(parts, git)
+        background.start_soon(provisioning.resume, parts)
         try:
             yield controller
             with trio.move_on_after(settings.drain_s):

@@ -18,6 +18,7 @@ from ..engine import Engine
 from ..errors import NotFound
 from ..logs import Logs
 from ..model import as_uuid, encode
+from ..providers import Providers
 from ..settings import ControllerSettings
 from ..store import Keyring, Store
 
@@ -76,6 +77,7 @@ class Parts:
     engine: Engine
     logs: Logs
     services: Services
+    providers: Providers
     clock: Clock
     status: Callable[[], Awaitable[Status]]
     documents: Callable[[], Documents]

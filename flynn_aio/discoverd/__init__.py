@@ -15,7 +15,8 @@ It decides nothing about jobs; it says which are up, and which should be killed.
 Source: `discovery.md`; Flynn `discoverd/`.
 """
 
+from .dns_answer import instances_named, is_ours
 from .services import open_discoverd
 from .snapshot import Services, Snapshot
 
-__all__ = ["Services", "Snapshot", "open_discoverd"]
+__all__ = ["Services", "Snapshot", "instances_named", "is_ours", "open_discoverd"]

@@ -145,6 +145,17 @@ def answer(
     return replace(base, answers=tuple(answers), additionals=(*extra, *base.additionals))
 
 
+def instances_named(host: str, snapshot: Snapshot) -> Sequence[Instance]:
+    """Return whom a host name under ``discoverd`` means, for parts of ours that dial: no packet is needed for that."""
+    found = _look_up(to_name(host), snapshot)
+    return found.instances if found else ()
+
+
+def is_ours(host: str) -> bool:
+    """Tell whether a host name is under ``discoverd``."""
+    return host.lower().rstrip(".").endswith(".discoverd")
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """Whom a name means. `is_single`: it names one instance, and so is its own SRV target."""

@@ -12,6 +12,7 @@ Words used here:
 - *volume*: a directory that outlives the job it is attached to.
 - *route*: which requests belong to which *service*; an *instance* answers for a service.
 - *sink*: a log server that is sent the lines of all apps.
+- *resource*: what a *provider* made for apps: a database, say.
 - *event*: what happened to a noun.
 - *key*: what a client shows to be let in; only its name is ever seen again.
 
@@ -45,7 +46,9 @@ from .ids import (
     DeploymentID,
     EventID,
     JobID,
+    ProviderID,
     ReleaseID,
+    ResourceID,
     RouteID,
     ScaleRequestID,
     SinkID,
@@ -74,6 +77,7 @@ from .release import (
     numbered,
     with_default_resources,
 )
+from .resource import DATABASE_PROVIDERS, Provider, Resource, ResourceReq
 from .route import Certificate, Route, RouteType, parent_ref
 from .service import (
     APP_META,
@@ -94,6 +98,7 @@ __all__ = [
     "APP_META",
     "APP_NAME_MAX",
     "APP_NAME_META",
+    "DATABASE_PROVIDERS",
     "DEFAULT_DEPLOY_TIMEOUT_S",
     "DEFAULT_RESOURCES",
     "DEFAULT_SYSLOG_PORT",
@@ -138,8 +143,13 @@ __all__ = [
     "Port",
     "PortService",
     "ProcessType",
+    "Provider",
+    "ProviderID",
     "Release",
     "ReleaseID",
+    "Resource",
+    "ResourceID",
+    "ResourceReq",
     "ResourceSpec",
     "Route",
     "RouteID",

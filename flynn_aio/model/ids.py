@@ -13,6 +13,8 @@ ScaleRequestID = NewType("ScaleRequestID", str)
 RouteID = NewType("RouteID", str)
 SinkID = NewType("SinkID", str)
 VolumeID = NewType("VolumeID", str)
+ProviderID = NewType("ProviderID", str)
+ResourceID = NewType("ResourceID", str)
 EventID = NewType("EventID", int)
 
 HOST_ID = "host0"

@@ -25,8 +25,12 @@ from ..model import (
     JobID,
     Key,
     PlacedJob,
+    Provider,
+    ProviderID,
     Release,
     ReleaseID,
+    Resource,
+    ResourceID,
     Route,
     RouteID,
     RouteType,
@@ -372,6 +376,77 @@ def sink(db: Database, sink_id: SinkID) -> Sink:
 
 def sinks(db: Database) -> list[Sink]:
     return [rows.sink(text) for (text,) in _all(db, "SELECT doc FROM sinks ORDER BY seq DESC")]
+
+
+# Providers and resources
+
+
+def provider(db: Database, id_or_name: str) -> Provider:
+    """Return a provider by id (when the text is one) or by name."""
+    sql = "SELECT doc FROM providers WHERE id = ? OR name = ? ORDER BY id != ?1"
+    as_id = as_uuid(id_or_name)
+    return rows.provider(_one(db, "provider", id_or_name, sql, (as_id, id_or_name))[0])
+
+
+def providers(db: Database) -> list[Provider]:
+    return [rows.provider(text) for (text,) in _all(db, "SELECT doc FROM providers ORDER BY seq DESC")]
+
+
+_RESOURCES = """SELECT doc, (SELECT json_group_array(app) FROM
+                             (SELECT app FROM app_resources WHERE resource = resources.id ORDER BY seq))
+                FROM resources"""
+
+
+def resource(db: Database, provider_id: ProviderID, resource_id: str) -> Resource:
+    """Return a provider's resource."""
+    sql = f"{_RESOURCES} WHERE id = ? AND provider = ?"
+    return rows.resource(_one(db, "resource", resource_id, sql, (resource_id, provider_id)))
+
+
+def resources(db: Database, provider_id: ProviderID | None = None) -> list[Resource]:
+    """Return a provider's resources, or those of every provider."""
+    where, values = ("WHERE provider = ?", (provider_id,)) if provider_id is not None else ("", ())
+    return [rows.resource(row) for row in _all(db, f"{_RESOURCES} {where} ORDER BY seq DESC", values)]
+
+
+def app_resources(db: Database, app_id: AppID) -> list[Resource]:
+    """Return what an app uses, alone or together with others."""
+    sql = f"{_RESOURCES} WHERE id IN (SELECT resource FROM app_resources WHERE app = ?) ORDER BY seq DESC"
+    return [rows.resource(row) for row in _all(db, sql, (app_id,))]
+
+
+def own_resources(db: Database, app_id: AppID) -> list[Resource]:
+    """Return what no other app uses: it goes when the app goes."""
+    return [resource for resource in app_resources(db, app_id) if resource.apps == [app_id]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioning:
+    """A provider was asked for a resource, and that is not over.
+
+    Attributes:
+        id: what the resource will be called.
+        external_id: set when the resource was made and nobody can have it: it must be given back.
+    """
+
+    id: ResourceID
+    provider: ProviderID
+    external_id: str
+    started_at: Time
+
+
+def provisionings(db: Database) -> list[Provisioning]:
+    """Return what was asked of providers and is not over, oldest first."""
+    found = _all(db, "SELECT id, provider, external_id, started_at FROM provisionings ORDER BY started_at, id")
+    return [
+        Provisioning(id=ResourceID(made), provider=provider_id, external_id=external, started_at=Time.parse(started))
+        for made, provider_id, external, started in found
+    ]
+
+
+def app_deletions(db: Database) -> list[AppID]:
+    """Return the apps that are being deleted and still have resources, or had a moment ago."""
+    return [AppID(found) for (found,) in _all(db, "SELECT app FROM app_deletions ORDER BY app")]
 
 
 # Events

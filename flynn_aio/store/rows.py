@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from ..model import (
     App,
+    AppID,
     Artifact,
     Deployment,
     Event,
@@ -20,7 +21,9 @@ from ..model import (
     Job,
     PlacedJob,
     Port,
+    Provider,
     Release,
+    Resource,
     Route,
     ScaleRequest,
     Sink,
@@ -84,6 +87,15 @@ def route(text: str) -> Route:
 
 def sink(text: str) -> Sink:
     return decode(text, Sink)
+
+
+def provider(text: str) -> Provider:
+    return decode(text, Provider)
+
+
+def resource(row: Row) -> Resource:
+    text, apps = row
+    return replace(decode(text, Resource), apps=decode(apps, list[AppID]))
 
 
 def event(row: Row) -> Event:

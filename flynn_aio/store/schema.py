@@ -111,6 +111,36 @@ def volumes(db: Database) -> None:
     )
 
 
+@migrations()
+def resources(db: Database) -> None:
+    _run(
+        db.conn,
+        """
+        CREATE TABLE providers (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, doc TEXT NOT NULL
+        );
+
+        -- `doc` has no `apps`: those are the links, in their order.
+        CREATE TABLE resources (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, provider TEXT NOT NULL, external_id TEXT NOT NULL,
+            doc TEXT NOT NULL, UNIQUE (provider, external_id)
+        );
+        CREATE TABLE app_resources (
+            seq INTEGER PRIMARY KEY, app TEXT NOT NULL, resource TEXT NOT NULL, UNIQUE (resource, app)
+        );
+        CREATE INDEX resources_of_app ON app_resources (app);
+
+        -- What was asked of a provider and is not over: a crash in between must not make it forgotten.
+        CREATE TABLE provisionings (
+            id TEXT PRIMARY KEY, provider TEXT NOT NULL, external_id TEXT NOT NULL, started_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+
+        -- Apps whose resources are being given back; the apps follow them.
+        CREATE TABLE app_deletions (app TEXT PRIMARY KEY) WITHOUT ROWID;
+        """,
+    )
+
+
 def _run(conn: sqlite3.Connection, script: str) -> None:
     """Execute several statements inside the migration's transaction; `executescript` would commit it."""
     statement = ""

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from flynn_aio.controller import Controller, open_controller
+from flynn_aio.discoverd import Services
 from flynn_aio.engine import FakeEngine, open_fake_engine
 from flynn_aio.logs import Logs, open_logs
-from flynn_aio.settings import ControllerSettings, LogSettings
+from flynn_aio.providers import Providers
+from flynn_aio.settings import ControllerSettings, LogSettings, ProviderSettings
 from flynn_aio.store import Keyring, Store, changes, inline, key_hash
 
 from ..support.build import DOMAIN
@@ -64,6 +66,7 @@ async def open_stage(store, clock, settings, tmp_path):
     async def open_one(settings=settings, *, store=store, logs=None, git=no_git, status=None):
         await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
         log_settings = LogSettings(dir=tmp_path / "logs")
+        providers = Providers(ProviderSettings(ca_certificate=tmp_path / "no-ca.pem"), Services())
         async with (
             open_fake_engine(clock=clock, log_dir=log_settings.dir) as engine,
             open_logs(log_settings, engine, clock, run_blocking=inline) as real_logs,
@@ -77,6 +80,7 @@ async def open_stage(store, clock, settings, tmp_path):
                 clock,
                 git=git,
                 status=status,
+                providers=providers,
             ) as controller,
         ):
             stage = Stage(controller, store, engine, real_logs, settings)

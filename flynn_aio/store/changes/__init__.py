@@ -4,7 +4,7 @@ Each checks its input against what is stored, writes rows, and emits the events 
 wait for. A change that raises has written nothing.
 """
 
-from .apps import create_app, delete_app, update_app
+from .apps import create_app, delete_app, fail_app_deletion, update_app
 from .cluster import set_cluster_value
 from .deployments import create_deployment, finish_deployment, note_deployment_step
 from .formations import (
@@ -18,18 +18,35 @@ from .formations import (
 from .jobs import put_job, stop_job
 from .keys import add_key, remove_key
 from .releases import create_artifact, create_release, delete_release, set_app_release
+from .resources import (
+    add_resource_app,
+    begin_app_deletion,
+    begin_provisioning,
+    create_provider,
+    create_resource,
+    delete_resource,
+    end_app_deletion,
+    end_provisioning,
+    orphan_provisioning,
+    remove_resource_app,
+)
 from .routes import create_route, delete_route, update_route
 from .sinks import create_sink, delete_sink
 from .volumes import create_volume, decommission_volume, note_created_volumes, put_volume
 
 __all__ = [
     "add_key",
+    "add_resource_app",
+    "begin_app_deletion",
+    "begin_provisioning",
     "cancel_scale_request",
     "complete_scale_request",
     "create_app",
     "create_artifact",
     "create_deployment",
+    "create_provider",
     "create_release",
+    "create_resource",
     "create_route",
     "create_scale_request",
     "create_sink",
@@ -38,15 +55,21 @@ __all__ = [
     "delete_app",
     "delete_formation",
     "delete_release",
+    "delete_resource",
     "delete_route",
     "delete_sink",
+    "end_app_deletion",
+    "end_provisioning",
+    "fail_app_deletion",
     "finish_deployment",
     "note_created_volumes",
     "note_deployment_step",
+    "orphan_provisioning",
     "put_formation",
     "put_job",
     "put_volume",
     "remove_key",
+    "remove_resource_app",
     "set_app_release",
     "set_cluster_value",
     "set_formation",

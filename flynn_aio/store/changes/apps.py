@@ -2,10 +2,11 @@
 
 import logging
 import random
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from ...errors import FlynnError, ObjectExists, ValidationError
+from ...errors import Conflict, FlynnError, ObjectExists, ValidationError
 from ...model import (
     DEFAULT_DEPLOY_TIMEOUT_S,
     GC_DEFAULT,
@@ -14,6 +15,7 @@ from ...model import (
     AppDeletion,
     AppDeletionEvent,
     AppID,
+    Resource,
     Route,
     RouteType,
     Strategy,
@@ -28,6 +30,7 @@ from .deployments import abandon_deployment
 from .formations import drop_formation
 from .jobs import stop_one_off_jobs
 from .releases import drop_orphaned_releases
+from .resources import end_app_deletion, remove_resource_app
 from .routes import create_route, drop_route
 from .volumes import destroy_volumes_of_app
 
@@ -126,13 +129,24 @@ def update_app(
     return updated
 
 
-def delete_app(tx: Transaction, app_id: AppID) -> AppDeletion:
+def delete_app(tx: Transaction, app_id: AppID, *, deprovisioned: Sequence[Resource] = ()) -> AppDeletion:
     """Delete an app and all that is only its own; the scheduler then stops its jobs.
 
     The name can be used again at once. Its volumes go, with all that is in them. Jobs and
     events stay for the record, and a release that another app uses stays until that one is deleted as well.
+
+    Args:
+        deprovisioned: the app's own resources, which were given back before.
+
+    Raises:
+        Conflict: the app has resources of its own, which nobody would know of any more.
     """
     app = queries.app(tx.db, app_id)
+    if own := queries.own_resources(tx.db, app_id):
+        raise Conflict(f"app {app.name} has resources of its own, which must be given back first: {own[0].id}")
+    for resource in queries.app_resources(tx.db, app_id):
+        remove_resource_app(tx, resource, app_id)
+    end_app_deletion(tx, app_id)
     abandon_deployment(tx, app_id, f"app {app.name} was deleted")
     routes = queries.routes(tx.db, app_id)
     for route in sorted(routes, key=lambda route: route.path == "/"):  # a domain's root route goes last
@@ -147,10 +161,22 @@ def delete_app(tx: Transaction, app_id: AppID) -> AppDeletion:
     deletion = AppDeletion(
         app=app_id,
         deleted_routes=[plain(route) for route in routes],
+        deleted_resources=[plain(resource) for resource in deprovisioned],
         deleted_releases=[plain(release) for release in releases],
     )
     tx.emit("app_deletion", app_id, AppDeletionEvent(app_deletion=deletion), app=app_id)
     return deletion
+
+
+def fail_app_deletion(tx: Transaction, app_id: AppID, error: str, *, deprovisioned: Sequence[Resource]) -> None:
+    """Give up deleting an app, and tell those who wait for it why; the app goes on with what it still has.
+
+    Args:
+        deprovisioned: what was given back already.
+    """
+    end_app_deletion(tx, app_id)
+    deletion = AppDeletion(app=app_id, deleted_resources=[plain(resource) for resource in deprovisioned])
+    tx.emit("app_deletion", app_id, AppDeletionEvent(app_deletion=deletion, error=error), app=app_id)
 
 
 def _save(tx: Transaction, app: App) -> None:

@@ -1,0 +1,478 @@
+"""Providers and resources over the wire, with a real provider behind them.
+
+The names in brackets are those of Flynn's own tests, whose requirement a test here shows.
+"""
+
+import json
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from flynn_aio.model import DATABASE_PROVIDERS, as_uuid, decode
+from flynn_aio.store import EventFilter, changes, queries
+
+from ..support.build import make_app
+from ..support.git import eventually
+from ..support.provider import running_provider
+
+UNKNOWN = "11111111-2222-4333-8444-555555555555"
+
+
+@pytest.fixture
+async def fake():
+    async with running_provider() as one:
+        yield one
+
+
+@pytest.fixture
+async def provider(client, fake):
+    response = await client.post("/providers", {"name": "things", "url": fake.url})
+    assert response.status == 200
+    return response.json()
+
+
+@pytest.fixture
+async def apps(store):
+    return [await make_app(store, name) for name in ("one", "two")]
+
+
+async def provisioned(client, *apps, config=None):
+    response = await client.post("/providers/things/resources", {"apps": list(apps), "config": config})
+    assert response.status == 200, response
+    return response.json()
+
+
+async def history(store, *types):
+    """Return the events so far, oldest first, as (type, app, data)."""
+    found = await store.read(lambda db: queries.events(db, EventFilter(object_types=frozenset(types))))
+    return [(event.object_type, event.app, decode(bytes(event.data), dict)) for event in found[::-1]]
+
+
+async def test_a_provider_is_registered_and_found_by_id_and_name(client, store):
+    """[TestCreateProvider, TestProviderList, TestStreamProviderEvents]"""
+    assert (await client.get("/providers")).body == b"[]"
+    made = (await client.post("/providers", {"name": "pg", "url": "https://example.com/x"})).json()
+    assert list(made) == ["id", "url", "name", "created_at", "updated_at"]
+    assert as_uuid(made["id"]) == made["id"]
+    for reference in ("pg", made["id"], made["id"].replace("-", "")):
+        assert (await client.get(f"/providers/{reference}")).json() == made
+    newer = (await client.post("/providers", {"name": "mysql", "url": "http://mysql-web.discoverd/"})).json()
+    assert (await client.get("/providers")).json() == [newer, made]
+    assert await history(store, "provider") == [("provider", None, made), ("provider", None, newer)]
+
+
+async def test_a_provider_may_be_named_like_an_id(client):
+    named = (await client.post("/providers", {"name": UNKNOWN, "url": "http://x/"})).json()
+    assert (await client.get(f"/providers/{UNKNOWN}")).json() == named
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "message"),
+    [
+        ({"url": "http://x/"}, 400, "validation_error", "name must be 1 to 100 letters"),
+        ({"name": "a b", "url": "http://x/"}, 400, "validation_error", "name must be 1 to 100 letters"),
+        ({"name": "x"}, 400, "validation_error", "url must not be blank"),
+        ({"name": "x", "url": "nowhere"}, 400, "validation_error", "url is not like http://HOST/PATH"),
+        ({"name": "x", "url": 5}, 400, "syntax_error", "The provided JSON"),
+        ({"name": "things", "url": "http://x/"}, 409, "object_exists", 'provider "things" already exists'),
+    ],
+)
+async def test_what_cannot_be_a_provider_is_refused(client, provider, body, status, code, message):
+    response = await client.post("/providers", body)
+    assert (response.status, response.json()["code"]) == (status, code)
+    assert response.json()["message"].startswith(message)
+    assert response.json()["retry"] is False
+
+
+async def test_a_resource_is_made_for_apps_by_name_and_id(client, store, fake, provider, apps):
+    """[TestProvisionResource, TestStreamResourceEvents]"""
+    one, two = apps
+    body = f'{{"apps": ["{one.id}", "two", "one"], "config": {{"foo": null,  "size": 1}}}}'.encode()
+    response = await client.request("POST", "/providers/things/resources", body=body)
+    made = response.json()
+    assert list(made) == ["id", "provider", "external_id", "env", "apps", "created_at"]
+    assert (made["provider"], made["external_id"]) == (provider["id"], "/things/1")
+    assert (made["env"], made["apps"]) == ({"THING_URL": "thing:///things/1"}, [one.id, two.id])
+    assert fake.asked[0].body == b'{"foo": null,  "size": 1}'
+    for reference in ("things", provider["id"]):
+        assert (await client.get(f"/providers/{reference}/resources/{made['id']}")).json() == made
+    assert await history(store, "resource") == [("resource", one.id, made), ("resource", two.id, made)]
+    assert await store.read(queries.provisionings) == []
+
+
+async def test_a_resource_without_apps_has_an_event_for_nobody(client, store, fake, provider):
+    made = await provisioned(client)
+    assert "apps" not in made
+    assert fake.asked[0].body == b"{}"
+    assert await history(store, "resource") == [("resource", None, made)]
+    deleted = (await client.delete(f"/providers/things/resources/{made['id']}")).json()
+    assert await history(store, "resource_deletion") == [("resource_deletion", None, deleted)]
+
+
+async def test_an_unknown_app_is_refused_before_the_provider_is_asked(client, fake, provider, apps):
+    response = await client.post("/providers/things/resources", {"apps": ["one", "three"], "config": None})
+    assert response.status == 400
+    assert response.json() == {
+        "code": "validation_error",
+        "message": "apps contains 'three', which does not exist",
+        "detail": {"field": "apps"},
+        "retry": False,
+    }
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize("config", ["[]", '"x"', "5"])
+async def test_a_config_is_an_object(client, fake, provider, config):
+    body = f'{{"config": {config}}}'.encode()
+    response = await client.request("POST", "/providers/things/resources", body=body)
+    assert (response.status, response.json()["code"]) == (400, "syntax_error")
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize("name", DATABASE_PROVIDERS)
+async def test_a_database_that_is_not_here_yet_is_said_to_be_so(client, name):
+    response = await client.post(f"/providers/{name}/resources", {"config": None})
+    assert response.status == 400
+    assert f"`flynn provider add {name} <url>`" in response.json()["message"]
+    assert (await client.get(f"/providers/{name}")).status == 404
+
+
+async def test_unknown_ids_are_bare_404s(client, provider, apps, fake):
+    made = await provisioned(client, "one")
+    await client.post("/providers", {"name": "other", "url": fake.url})
+    for method, path in [
+        ("GET", "/providers/nothing"),
+        ("GET", "/providers/nothing/resources"),
+        ("POST", "/providers/nothing/resources"),
+        ("GET", f"/providers/nothing/resources/{made['id']}"),
+        ("GET", f"/providers/other/resources/{made['id']}"),
+        ("GET", f"/providers/things/resources/{UNKNOWN}"),
+        ("GET", "/providers/things/resources/not-an-id"),
+        ("PUT", "/providers/things/resources/not-an-id"),
+        ("DELETE", f"/providers/other/resources/{made['id']}"),
+        ("DELETE", f"/providers/things/resources/{UNKNOWN}"),
+        ("PUT", f"/providers/things/resources/{made['id']}/apps/three"),
+        ("PUT", f"/providers/things/resources/{UNKNOWN}/apps/one"),
+        ("DELETE", f"/providers/things/resources/{made['id']}/apps/two"),
+        ("GET", "/apps/three/resources"),
+    ]:
+        response = await client.request(method, path, {"external_id": "x", "config": None})
+        assert (response.status, response.body) == (404, b""), path
+    assert [asked.method for asked in fake.asked] == ["POST"]
+
+
+async def test_what_somebody_else_made_is_registered_under_the_given_id(client, store, provider, apps):
+    """[TestPutResource]"""
+    one, _ = apps
+    path = f"/providers/things/resources/{UNKNOWN}"
+    told = {"external_id": "/foo/bar", "env": {"FOO": "BAR"}, "apps": ["one"], "provider": "ignored", "id": "ignored"}
+    response = await client.put(path, told)
+    made = response.json()
+    assert (made["id"], made["provider"], made["env"]) == (UNKNOWN, provider["id"], {"FOO": "BAR"})
+    assert made["apps"] == [one.id]
+    assert (await client.get(path)).json() == made
+    assert (await client.put(path, told)).json() == made  # told twice
+    assert await history(store, "resource") == [("resource", one.id, made)]
+    changed = await client.put(path, told | {"env": {}})
+    assert (changed.status, changed.json()["code"]) == (409, "object_exists")
+    taken = await client.put(path.replace("1", "2"), told)
+    assert (taken.status, taken.json()["code"]) == (409, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"env": {}}, "external_id must not be blank"),
+        ({"external_id": "x", "env": {"": "y"}}, "env must not have an empty name"),
+        ({"external_id": "x", "apps": ["three"]}, "apps contains 'three', which does not exist"),
+    ],
+)
+async def test_what_cannot_be_a_resource_is_refused(client, provider, body, message):
+    response = await client.put(f"/providers/things/resources/{UNKNOWN}", body)
+    assert (response.status, response.json()["message"]) == (400, message)
+
+
+async def test_apps_share_a_resource_and_leave_it_again(client, store, provider, apps):
+    """[TestAddResourceApp, TestDeleteResourceApp, TestDeleteResourceAppThenAdd]"""
+    one, two = apps
+    made, other = await provisioned(client), await provisioned(client, "one")
+    path = f"/providers/things/resources/{made['id']}/apps"
+    assert (await client.put(f"{path}/{one.id}", None)).json()["apps"] == [one.id]
+    shared = (await client.put(f"{path}/two", None)).json()
+    assert shared["apps"] == [one.id, two.id]
+    assert (await client.put(f"{path}/two", None)).json() == shared  # said twice
+    assert (await client.delete(f"{path}/one")).json()["apps"] == [two.id]
+    alone = (await client.delete(f"{path}/{two.id}")).json()
+    assert "apps" not in alone
+    assert (await client.delete(f"{path}/two")).status == 404
+    assert (await client.put(f"{path}/one", None)).json()["apps"] == [one.id]
+    assert (await client.get(f"/providers/things/resources/{other['id']}")).json() == other  # Flynn unlinks it, too
+    assert [(kind, app) for kind, app, _ in await history(store, "resource", "resource_app_deletion")] == [
+        ("resource", None),
+        ("resource", one.id),
+        ("resource", one.id),
+        ("resource", two.id),
+        ("resource_app_deletion", one.id),
+        ("resource_app_deletion", two.id),
+        ("resource", one.id),
+    ]
+
+
+async def test_resources_are_listed_newest_first_for_everybody_concerned(client, provider, apps):
+    """[TestResourceLists, TestAppResourceListWithDeletedAppResource]"""
+    _, two = apps
+    for path in ("/resources", "/providers/things/resources", "/apps/one/resources"):
+        assert (await client.get(path)).body == b"[]"
+    shared, own = await provisioned(client, "one", "two"), await provisioned(client, "one")
+    for path in ("/resources", "/providers/things/resources", f"/providers/{provider['id']}/resources"):
+        assert (await client.get(path)).json() == [own, shared]
+    assert (await client.get("/apps/one/resources")).json() == [own, shared]
+    assert (await client.get(f"/apps/{two.id}/resources")).json() == [shared]
+    await client.delete(f"/providers/things/resources/{shared['id']}/apps/one")
+    assert (await client.get("/apps/one/resources")).json() == [own]
+    [left] = (await client.get("/apps/two/resources")).json()
+    assert (left["id"], left["apps"]) == (shared["id"], [two.id])
+
+
+async def test_deleting_gives_a_resource_back_and_tells_what_it_was(client, store, fake, provider, apps):
+    one, two = apps
+    made = await provisioned(client, "one", "two")
+    path = f"/providers/things/resources/{made['id']}"
+    assert (await client.delete(path)).json() == made
+    assert (fake.asked[-1].method, fake.asked[-1].external_id) == ("DELETE", "/things/1")
+    assert fake.resources == {}
+    assert (await client.get(path)).status == 404
+    assert (await client.get("/apps/one/resources")).body == b"[]"
+    assert await history(store, "resource_deletion") == [
+        ("resource_deletion", one.id, made),
+        ("resource_deletion", two.id, made),
+    ]
+
+
+async def test_a_provider_that_fails_is_quoted_and_nothing_is_stored(client, store, fake, provider, apps):
+    fake.status, fake.body = 500, b'{"code": "unknown_error", "message": "out of disk"}'
+    response = await client.post("/providers/things/resources", {"apps": ["one"], "config": None})
+    assert response.status == 500
+    assert response.json() == {
+        "code": "unknown_error",
+        "message": f"asking provider 'things' at {fake.url} for a resource: it answered with status 500: out of disk; "
+        "its own log should say more",
+        "retry": False,
+    }
+    assert (await client.get("/resources")).body == b"[]"
+    assert await store.read(queries.provisionings) == []
+
+
+async def test_a_resource_that_is_not_given_back_is_kept(client, fake, provider, apps):
+    made = await provisioned(client, "one")
+    fake.status = 503
+    response = await client.delete(f"/providers/things/resources/{made['id']}")
+    assert response.status == 500
+    assert "to remove '/things/1': it answered with status 503" in response.json()["message"]
+    assert (await client.get("/apps/one/resources")).json() == [made]
+
+
+async def test_two_may_ask_for_the_same_deletion(client, stage, fake, provider, apps):
+    made = await provisioned(client, "one")
+    arrived, go = [], trio.Event()
+
+    async def together():
+        arrived.append(1)
+        if len(arrived) == 2:
+            go.set()
+        await go.wait()
+
+    fake.before = together
+    answers = []
+
+    async def delete(one):
+        answers.append((await one.delete(f"/providers/things/resources/{made['id']}")).json())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(delete, client)
+        nursery.start_soon(delete, stage.client())
+    assert answers == [made, made]
+
+
+async def test_an_app_deleted_meanwhile_has_its_resource_given_back(client, stage, store, fake, provider, apps):
+    begun, go = trio.Event(), trio.Event()
+
+    async def slowly():
+        begun.set()
+        await go.wait()
+
+    fake.before = slowly
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def _():
+            response = await stage.client().post("/providers/things/resources", {"apps": ["one", "two"]})
+            assert response.json()["message"] == f"apps contains '{apps[0].id}', which does not exist"
+
+        await begun.wait()
+        assert (await client.delete("/apps/one")).status == 200
+        go.set()
+    assert [asked.method for asked in fake.asked] == ["POST", "DELETE"]
+    assert fake.resources == {}
+    assert await store.read(queries.provisionings) == []
+    assert await history(store, "resource") == []
+
+
+async def test_what_a_provider_gives_out_twice_is_not_taken_from_its_owner(client, store, fake, provider, apps):
+    fake.external_id = "/things/the-one"
+    await provisioned(client, "one")
+    response = await client.post("/providers/things/resources", {"apps": ["two"], "config": None})
+    assert (response.status, response.json()["code"]) == (409, "conflict")
+    assert [asked.method for asked in fake.asked] == ["POST", "POST"]
+    assert await store.read(queries.provisionings) == []
+
+
+async def test_a_client_that_leaves_finds_its_resource_later(stage, client, fake, provider, apps):
+    begun, go = trio.Event(), trio.Event()
+
+    async def slowly():
+        begun.set()
+        await go.wait()
+
+    fake.before = slowly
+    hasty = await stage.dial()
+    body = json.dumps({"apps": ["one"], "config": None}).encode()
+    head = f"POST /providers/things/resources HTTP/1.1\r\nHost: c\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: application/json\r\nAuthorization: {client.headers({})['authorization']}\r\n\r\n"
+    await hasty.send_all(head.encode() + body)
+    await begun.wait()
+    await hasty.aclose()
+    await wait_all_tasks_blocked()
+    go.set()
+
+    async def there():
+        return (await client.get("/apps/one/resources")).json()
+
+    [made] = await eventually(there)
+    assert made["external_id"] == "/things/1"
+
+
+async def deletion_of(client, store, name):
+    """Delete an app and return what its `app_deletion` event says."""
+    app = (await client.get(f"/apps/{name}")).json()
+    wanted = EventFilter(app=app["id"], object_types=frozenset({"app_deletion"}))
+    async with store.subscribe(wanted) as events:
+        response = await client.delete(f"/apps/{name}")
+        assert (response.status, response.body) == (200, b"")
+        with trio.fail_after(5):
+            return decode(bytes((await events.receive()).data), dict)
+
+
+async def test_an_app_takes_along_what_only_it_uses(client, store, fake, provider, apps):
+    """[TestAppDeleteCleanup, the part about resources]"""
+    one, two = apps
+    shared, own = await provisioned(client, "one", "two"), await provisioned(client, "one")
+    said = await deletion_of(client, store, "one")
+    assert said["error"] == ""
+    deletion = said["app_deletion"]
+    assert deletion["deleted_resources"] == [own]
+    assert [route["domain"] for route in deletion["deleted_routes"]] == ["one.flynn.test"]
+    assert list(fake.resources) == [shared["external_id"]]
+    [left] = (await client.get("/resources")).json()
+    assert (left["id"], left["apps"]) == (shared["id"], [two.id])
+    kinds = [kind for kind, app, _ in await history(store) if app == one.id]
+    assert kinds[-4:] == ["resource_deletion", "resource_app_deletion", "route_deletion", "app_deletion"]
+    assert (await client.get("/apps/one")).status == 404
+    assert await store.read(queries.app_deletions) == []
+
+
+async def test_an_app_of_the_same_name_can_have_a_resource_anew(client, store, fake, provider, apps):
+    """[TestResourceProvisionRecreatedApp]"""
+    await provisioned(client, "one")
+    await deletion_of(client, store, "one")
+    again = (await client.post("/apps", {"name": "one"})).json()
+    made = await provisioned(client, "one")
+    assert made["apps"] == [again["id"]]
+    assert list(fake.resources) == [made["external_id"]]
+
+
+async def test_an_app_whose_provider_fails_stays_and_the_event_says_why(client, store, fake, provider, apps):
+    first, second = await provisioned(client, "one"), await provisioned(client, "one")
+    fake.status = 503
+    said = await deletion_of(client, store, "one")
+    assert said["error"].startswith("asking provider 'things'")
+    assert said["app_deletion"] == {
+        "app": apps[0].id,
+        "deleted_routes": [],
+        "deleted_resources": [],
+        "deleted_releases": [],
+    }
+    assert (await client.get("/apps/one/resources")).json() == [second, first]
+    fake.status = 200
+    said = await deletion_of(client, store, "one")
+    assert said["error"] == ""
+    assert said["app_deletion"]["deleted_resources"] == [second, first]
+
+
+async def test_a_deletion_asked_for_twice_happens_once_and_takes_what_came_late(client, store, fake, provider, apps):
+    await provisioned(client, "one")
+    begun, go = trio.Event(), trio.Event()
+
+    async def slowly():
+        begun.set()
+        await go.wait()
+
+    fake.before = slowly
+    assert (await client.delete("/apps/one")).status == 200
+    await begun.wait()
+    assert (await client.delete("/apps/one")).status == 200
+    path = f"/providers/things/resources/{UNKNOWN}"
+    assert (await client.put(path, {"external_id": "late", "apps": ["one"]})).status == 200
+    go.set()
+
+    async def gone():
+        return await history(store, "app_deletion")
+
+    [(_, _, said)] = await eventually(gone)
+    assert [each["external_id"] for each in said["app_deletion"]["deleted_resources"]] == ["/things/1", "late"]
+    assert [asked.method for asked in fake.asked] == ["POST", "DELETE", "DELETE"]
+
+
+async def test_a_start_takes_up_what_the_last_run_left(open_stage, store, fake, caplog):
+    app, other = await make_app(store, "one"), await make_app(store, "two")
+    provider = await store.transact(lambda tx: changes.create_provider(tx, name="things", url=fake.url))
+    fake.resources = {"/things/own": b"", "/things/orphan": b""}
+
+    def left(tx):
+        orphan, _ = changes.begin_provisioning(tx, provider.id, [other.id])
+        changes.orphan_provisioning(tx, orphan, "/things/orphan")
+        lost, _ = changes.begin_provisioning(tx, provider.id, [other.id])
+        own, _ = changes.begin_provisioning(tx, provider.id, [app.id])
+        return lost, own
+
+    lost, own = await store.transact(left)
+    made = queries.Resource(id=own, provider=provider.id, external_id="/things/own", apps=[app.id])
+    await store.transact(lambda tx: changes.create_resource(tx, made))
+    await store.transact(lambda tx: changes.begin_app_deletion(tx, app.id))
+    async with open_stage():
+
+        async def settled():
+            left = await store.read(queries.provisionings), await store.read(queries.app_deletions)
+            return left == ([], []) and not fake.resources
+
+        await eventually(settled)
+    assert [kind for kind, _, _ in await history(store, "app_deletion")] == ["app_deletion"]
+    [said] = [record for record in caplog.records if "was cut off" in record.message]
+    assert (said.provider, said.resource) == ("things", lost)
+
+
+async def test_a_start_is_patient_with_providers_that_start_as_well(open_stage, store, autojump_clock):
+    async with running_provider() as fake:
+        app = await make_app(store, "one")
+        provider = await store.transact(lambda tx: changes.create_provider(tx, name="things", url=fake.url))
+        made = queries.Resource(id=UNKNOWN, provider=provider.id, external_id="/x", apps=[app.id])
+        await store.transact(lambda tx: changes.create_resource(tx, made))
+        await store.transact(lambda tx: changes.begin_app_deletion(tx, app.id))
+        fake.status = 503
+        async with open_stage():
+            await trio.sleep(10)
+            assert await history(store, "app_deletion") == []
+            fake.status = 200
+            await trio.sleep(10)
+            assert [said["error"] for _, _, said in await history(store, "app_deletion")] == [""]
