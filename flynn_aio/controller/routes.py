@@ -29,6 +29,7 @@ from ..model import (
     Route,
     ScaleRequest,
     Sink,
+    Volume,
 )
 from . import (
     apps,
@@ -47,6 +48,7 @@ from . import (
     releases,
     resources,
     sinks,
+    volumes,
 )
 from .request import Handler, Parts, Request, StatusReply
 from .shape import Html, Param, Pem
@@ -62,6 +64,7 @@ from .wire import (
     RouteRequest,
     ScaleRequestBody,
     SinkRequest,
+    VolumeRequest,
 )
 
 
@@ -158,6 +161,13 @@ TABLE = (
     Endpoint("POST", "/sinks", sinks.create, takes=SinkRequest, gives=Sink),
     Endpoint("GET", "/sinks/:sink", sinks.get, gives=Sink),
     Endpoint("DELETE", "/sinks/:sink", sinks.delete, gives=Sink),
+    Endpoint("GET", "/volumes", volumes.list_all, Auth.STREAM, gives=volumes.GIVES, params=(catchup.SINCE,)),
+    Endpoint("PUT", "/volumes/:volume", volumes.put, takes=VolumeRequest, gives=Volume),
+    Endpoint("GET", "/apps/:app/volumes", volumes.list_of_app, gives=list[Volume]),
+    Endpoint("GET", "/apps/:app/volumes/:volume", volumes.get, gives=Volume),
+    Endpoint(
+        "PUT", "/apps/:app/volumes/:volume/decommission", volumes.decommission, takes=VolumeRequest, gives=VolumeRequest
+    ),
     Endpoint("GET", "/keys", keys.list_all, gives=list[keys.KeyUse]),
     Endpoint("POST", "/keys", keys.create, takes=keys.KeyRequest, gives=Key),
     Endpoint("GET", "/keys/failures", keys.list_failures, gives=list[keys.KeyFailures]),

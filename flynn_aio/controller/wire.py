@@ -9,6 +9,7 @@ Source: `controller-api.md` §4.
 
 import re
 from collections.abc import Iterable, Mapping
+from posixpath import normpath
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -24,6 +25,7 @@ from ..model import (
     Artifact,
     ArtifactID,
     Certificate,
+    JobID,
     NewJob,
     PortService,
     ProcessType,
@@ -36,7 +38,12 @@ from ..model import (
     SinkID,
     SinkKind,
     Strategy,
+    Time,
+    Volume,
+    VolumeID,
     VolumeReq,
+    VolumeState,
+    VolumeType,
     as_uuid,
     convert,
     decode,
@@ -55,6 +62,8 @@ MAX_PROCESSES = 10_000
 MAX_PORT = 65535
 
 _PROVIDER_NAME = re.compile(r"[A-Za-z\d._-]{1,100}")
+_KERNELS = ("/dev", "/proc", "/sys")
+"""What of a job's file system is the kernel's."""
 _BLANK = re.compile(r"[\s\x00-\x1f]")
 _APP_NAME_PATTERN = r"^[a-z\d]+(-[a-z\d]+)*$"
 _JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
@@ -265,6 +274,7 @@ def _process(name: str, sent: Mapping[str, Any]) -> ProcessType:
             raise ValidationError(f"must be 0 to {MAX_PORT}, tcp or udp", field=f"processes.{name}.ports")
     args = (old.entrypoint or old.args) + old.cmd
     volumes = old.volumes or ([VolumeReq(path="/data")] if old.data else [])
+    _check_volumes(volumes, field=f"processes.{name}.volumes")
     known = {
         **sent,
         "args": args,
@@ -272,6 +282,21 @@ def _process(name: str, sent: Mapping[str, Any]) -> ProcessType:
         "ports": [{"port": 0, "proto": "tcp"} | port for port in sent.get("ports", [])],
     }
     return convert(known, ProcessType)
+
+
+def _check_volumes(volumes: Iterable[VolumeReq], *, field: str) -> None:
+    taken = set()
+    for volume in volumes:
+        path = "/" + normpath(volume.path).lstrip("/")
+        if not volume.path.startswith("/") or f"/{path.split('/')[1]}" in _KERNELS:
+            raise ValidationError(
+                f"must have absolute paths outside of {', '.join(_KERNELS)}, not {volume.path!r}", field=field
+            )
+        if path == "/":
+            raise ValidationError("must not have the path /: it would hide the image", field=field)
+        if path in taken:
+            raise ValidationError(f"must not have the path {volume.path!r} twice", field=field)
+        taken.add(path)
 
 
 # Formations
@@ -431,3 +456,47 @@ def new_sink(sent: SinkRequest) -> Sink:
     sink = Sink(id=SinkID(as_uuid(sent.id) or ""), kind=sent.kind, config=sent.config)
     syslog_config(sink)
     return sink
+
+
+# Volumes
+
+
+class VolumeRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A volume as a client speaks of it. Made without anything it is Flynn's object of zero values."""
+
+    path: str = ""
+    delete_on_stop: bool = False
+    id: str = field(default_factory=str)  # what comes of a factory is never omitted, as with `Volume`
+    host_id: str = field(default_factory=str)
+    type: str = field(default_factory=str)
+    state: str = field(default_factory=str)
+    app: str = ""
+    release: str = ""
+    job: str | None = None
+    job_type: str = ""
+    meta: dict[str, str] = field(default_factory=dict)
+    updated_at: Time | None = None
+    decommissioned_at: Time | None = None
+
+
+def new_volume(sent: VolumeRequest, volume_id: str) -> Volume:
+    """Check a volume. The id in the path counts where the body has none."""
+    one_of(sent.type, VolumeType, field="type")
+    one_of(sent.state, VolumeState, field="state")
+    for name, value in (("id", sent.id), ("app", sent.app), ("release", sent.release), ("job", sent.job)):
+        if value and as_uuid(value) is None:
+            raise ValidationError("must be a UUID", field=name)
+    _check_volumes([VolumeReq(path=sent.path)], field="path")
+    return Volume(
+        path=sent.path,
+        delete_on_stop=sent.delete_on_stop,
+        id=VolumeID(as_uuid(sent.id) or volume_id),
+        host_id=sent.host_id,
+        type=VolumeType(sent.type),
+        state=VolumeState(sent.state),
+        app=AppID(as_uuid(sent.app) or ""),
+        release=ReleaseID(as_uuid(sent.release) or ""),
+        job=JobID(as_uuid(sent.job) or "") if sent.job else None,
+        job_type=sent.job_type,
+        meta=sent.meta,
+    )
