@@ -136,6 +136,54 @@ def credentials(settings: Settings, *, as_json: bool) -> int:
 
 
 @cli.group(cls=Ordered)
+def key() -> None:
+    """The keys of the controller: several work at once, and each has a name of its own."""
+
+
+@key.command("add")
+@with_settings
+@click.argument("name", default="")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def key_add(settings: Settings, *, name: str, as_json: bool) -> int:
+    """Make a key and print it; NAME is what logs call it."""
+    from .keys import add
+
+    return add(settings, name, as_json=as_json)
+
+
+@key.command("list")
+@with_settings
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def key_list(settings: Settings, *, as_json: bool) -> int:
+    """List the keys by name, and when each was last used."""
+    from .keys import show
+
+    return show(settings, as_json=as_json)
+
+
+@key.command("remove")
+@with_settings
+@click.argument("name")
+def key_remove(settings: Settings, *, name: str) -> int:
+    """Let nobody in with this key any more, and end what goes on with it."""
+    from .keys import remove
+
+    return remove(settings, name)
+
+
+@key.command("rotate")
+@with_settings
+@click.argument("name", default="")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def key_rotate(settings: Settings, *, name: str, as_json: bool) -> int:
+    """Make a new key the operator's own; the old one works until it is removed."""
+    from .keys import rotate
+    from .user import invoking_user
+
+    return rotate(settings, name, user=invoking_user(os.environ), as_json=as_json)
+
+
+@cli.group(cls=Ordered)
 def stack() -> None:
     """The images that build and run apps."""
 

@@ -1,21 +1,17 @@
 """`flynn-aio status` and `credentials`: what runs, what is wrong, how to reach it."""
 
-import base64
-import http.client
 import json
 import shutil
-import socket
-import ssl
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from .bootstrap import cluster_key, key_file, running_pid
+from .bootstrap import key_file, running_pid
+from .local import NoAnswer, https_port, open_api, state_of
 from .settings import MIB, Settings
-from .up import entry, log_file, state_file
+from .up import entry, log_file
 
-ASK_TIMEOUT_S = 5.0
 LOW_DISK_BYTES = 16 * MIB
 """With less than this, writes begin to fail."""
 
@@ -27,6 +23,15 @@ class AppStatus:
     name: str
     release: str
     jobs: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongKeys:
+    """How many came from an address, until it was quiet for ten minutes; `last_at` is RFC 3339."""
+
+    address: str
+    count: int
+    last_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,7 @@ class Report:
     https_port: int = 0
     started_at: str = ""
     apps: list[AppStatus] = field(default_factory=list)
+    wrong_keys: list[WrongKeys] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -67,15 +73,15 @@ def look(settings: Settings) -> Report:
             data_dir=str(settings.data_dir),
             problems=["the appliance does not run; type: flynn-aio up"],
         )
-    state = _state(settings, pid)
+    state = state_of(settings, pid)
     if state is None:
         problem = f"it has not said ready yet; its log is {log_file(settings)} when it was started with --detach"
         return Report(running=True, healthy=False, pid=pid, data_dir=str(settings.data_dir), problems=[problem])
     known = {key: state[key] for key in ("version", "domain", "http_port", "https_port", "started_at")}
     try:
-        apps, problems = _apps(settings, state["domain"], state["https_port"]), list[str]()
-    except (OSError, http.client.HTTPException, ValueError) as exc:
-        apps, problems = [], [f"the controller does not answer ({exc}); look at {log_file(settings)}"]
+        (apps, wrong_keys), problems = _ask(settings, state), list[str]()
+    except NoAnswer as exc:
+        apps, wrong_keys, problems = [], [], [exc.message]
     free = shutil.disk_usage(settings.data_dir).free
     if free < LOW_DISK_BYTES:
         problems.append(
@@ -88,57 +94,25 @@ def look(settings: Settings) -> Report:
         pid=pid,
         data_dir=str(settings.data_dir),
         apps=apps,
+        wrong_keys=wrong_keys,
         problems=problems,
         **known,
     )
 
 
-def _state(settings: Settings, pid: int | None) -> dict[str, Any] | None:
-    """Return what the process of this pid wrote of itself when it was ready; one that was killed left its own."""
-    try:
-        state: dict[str, Any] = json.loads(state_file(settings).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return state if state["pid"] == pid else None
-
-
-def _apps(settings: Settings, domain: str, port: int) -> list[AppStatus]:
-    connection = _Loopback(f"controller.{domain}", port, settings.data_dir / "keys" / "ca.pem")
-    password = base64.b64encode(f":{cluster_key(settings)}".encode()).decode()
-
-    def get(path: str) -> Any:
-        connection.request("GET", path, headers={"Authorization": f"Basic {password}", "Accept": "application/json"})
-        response = connection.getresponse()
-        body = response.read()
-        if response.status != 200:
-            raise ValueError(f"{path} answered {response.status}")
-        return json.loads(body)
-
-    try:
-        active = get("/active-jobs")
+def _ask(settings: Settings, state: Mapping[str, Any]) -> tuple[list[AppStatus], list[WrongKeys]]:
+    """Return the apps with what runs of them, and who showed wrong keys lately."""
+    with open_api(settings, state) as api:
         counts: dict[str, dict[str, int]] = {}
-        for job in active:
+        for job in api.ask("GET", "/active-jobs"):
             states = counts.setdefault(job["app"], {})
             states[job["state"]] = states.get(job["state"], 0) + 1
-        return [
+        apps = [
             AppStatus(name=app["name"], release=app.get("release", ""), jobs=counts.get(app["id"], {}))
-            for app in get("/apps")
+            for app in api.ask("GET", "/apps")
             if app["meta"].get("flynn-system-app") != "true"
         ]
-    finally:
-        connection.close()
-
-
-class _Loopback(http.client.HTTPSConnection):
-    """HTTPS to this machine, whatever the cluster's domain resolves to; checked against the cluster's CA."""
-
-    def __init__(self, host: str, port: int, ca_file: Path) -> None:
-        self._tls = ssl.create_default_context(cafile=ca_file)
-        super().__init__(host, port, timeout=ASK_TIMEOUT_S, context=self._tls)
-
-    def connect(self) -> None:
-        raw = socket.create_connection(("127.0.0.1", self.port), self.timeout)
-        self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
+        return apps, [WrongKeys(**wrong) for wrong in api.ask("GET", "/keys/failures")]
 
 
 def _lines(report: Report) -> list[str]:
@@ -153,6 +127,10 @@ def _lines(report: Report) -> list[str]:
     for app in sorted(report.apps, key=lambda app: app.name):
         jobs = ", ".join(f"{count} {state}" for state, count in sorted(app.jobs.items())) or "nothing runs"
         lines.append(f"app       {app.name}: {jobs}")
+    if report.wrong_keys:
+        count, last = sum(wrong.count for wrong in report.wrong_keys), report.wrong_keys[0]
+        others = f" and {len(report.wrong_keys) - 1} more" if len(report.wrong_keys) > 1 else ""
+        lines.append(f"keys      {count} wrong ones lately, the last at {last.last_at} from {last.address}{others}")
     return lines + [f"problem   {problem}" for problem in report.problems]
 
 
@@ -162,7 +140,7 @@ def credentials(settings: Settings, *, as_json: bool) -> int:
         if not key_file(settings).exists():
             print(f"error: there is no cluster in {settings.data_dir} yet; type: flynn-aio up", file=sys.stderr)
             return 1
-        port = _https_port(settings)
+        port = https_port(settings)
         found = entry(settings, port)
     except PermissionError as exc:
         print(f"error: {exc.filename} is not yours to read; type: sudo flynn-aio credentials", file=sys.stderr)
@@ -184,9 +162,3 @@ def credentials(settings: Settings, *, as_json: bool) -> int:
                 print(f"{name:15} {value}")
         print(f"\nOn another machine:\nflynn cluster add -p {found.pin} default {found.domain} {found.key}")
     return 0
-
-
-def _https_port(settings: Settings) -> int:
-    """Return the port it listens on, or, while it is down, the one it would."""
-    state = _state(settings, running_pid(settings.data_dir))
-    return settings.router.https_port if state is None else int(state["https_port"])

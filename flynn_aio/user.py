@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .model import encode
+from .model import encode, plain
 
 CHILD_TIMEOUT_S = 20.0
 
@@ -46,8 +46,11 @@ def invoking_user(environ: Mapping[str, str]) -> User | None:
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid, home) if home.is_dir() else None
 
 
-def register_cluster(user: User, entry: ClusterEntry) -> str | None:
+def register_cluster(user: User, entry: ClusterEntry, *, old_key: str = "") -> str | None:
     """Write the cluster into the user's `~/.flynnrc` and git configuration, as the user.
+
+    Args:
+        old_key: the key whose place the entry's takes; the cluster is known by it.
 
     Returns what went wrong, in a sentence, or ``None``. It is no reason not to start.
     """
@@ -57,7 +60,7 @@ def register_cluster(user: User, entry: ClusterEntry) -> str | None:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "flynn_aio.cli.register", *become],
-            input=encode(entry),
+            input=encode(plain(entry) | {"old_key": old_key}),
             env=environment,
             cwd="/",
             capture_output=True,

@@ -48,7 +48,8 @@ def run(monkeypatch, tmp_path, capfd):
 def test_help_lists_the_commands_in_the_order_of_need(run):
     code, out, _ = run("--help")
     places = [
-        out.index(f"\n  {name}") for name in ("up", "down", "status", "doctor", "credentials", "stack", "version")
+        out.index(f"\n  {name}")
+        for name in ("up", "down", "status", "doctor", "credentials", "key", "stack", "version")
     ]
     assert (code, places) == (0, sorted(places))
 

@@ -20,18 +20,18 @@ IMPORTED_LATE = ("shlex", "tomllib")
 """What `rc` and `git` import only when they need it; after root is given up that may be out of reach."""
 
 
-def register(domain: str, key: str, pin: str, ca_cert: str) -> None:
+def register(domain: str, key: str, pin: str, ca_cert: str, old_key: str = "") -> None:
     """Write `~/.flynnrc`, the CA file and git's configuration.
 
-    The key tells whether a cluster is known already, so one that has moved to another domain or port keeps its
-    name. A new one is called `default` unless that name is taken.
+    The key, or the one before it, tells whether a cluster is known already, so one that has moved to another domain
+    or port keeps its name. A new one is called `default` unless that name is taken.
 
     Raises:
         Failure: a file cannot be written, or git is missing.
     """
     file = rc.path(os.environ)
     config = rc.read(file)
-    same = next((cluster for cluster in config.clusters if cluster.key == key), None)
+    same = next((cluster for cluster in config.clusters if cluster.key in (key, old_key)), None)
     name = same.name if same else DEFAULT_NAME if config.named(DEFAULT_NAME) is None else domain
     cluster = rc.cluster_at(domain, name, key, tls_pin=pin)
     if same is not None and same != cluster and same.git_url != cluster.git_url:

@@ -51,6 +51,13 @@ def test_a_cluster_that_moved_keeps_its_name(person, entry):
     assert 'https://git.flynn.test"' not in (person.home / ".gitconfig").read_text()
 
 
+def test_a_key_that_was_rotated_is_replaced_where_it_stood(person, entry):
+    register(person, **entry)
+    register(person, **entry | {"domain": "two.test", "key": "other"})
+    config = register(person, **entry | {"key": "new", "old_key": "secret"})
+    assert {cluster.name: cluster.key for cluster in config.clusters} == {"default": "new", "two.test": "other"}
+
+
 def test_a_name_that_is_taken_is_left_to_its_owner(person, entry):
     register(person, **entry)
     config = register(person, **entry | {"domain": "two.test", "key": "other"})
