@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MIB = 1024 * 1024
+AUDIT_LOGGER = "flynn_aio.audit"
+"""The logger of the lines about requests: so many that they go to a file of their own."""
 DEFAULT_SUBNET = ipaddress.IPv4Network("100.100.0.0/16")
 """Flynn's own range; it collides with nothing common (RFC 6598 space, far from where carriers start)."""
 

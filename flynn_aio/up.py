@@ -22,7 +22,7 @@ from . import __version__
 from .bootstrap import NO_ROOM, BootError, already_running, claimed, cluster_key, make_data_dir, running_pid
 from .certificates import pin
 from .errors import FlynnError
-from .settings import Settings
+from .settings import AUDIT_LOGGER, Settings
 from .user import ClusterEntry, User, register_cluster
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,11 @@ def state_file(settings: Settings) -> Path:
 
 def log_file(settings: Settings) -> Path:
     return settings.data_dir / "appliance.log"
+
+
+def audit_file(settings: Settings) -> Path:
+    """Return where a line for every request to the controller goes."""
+    return settings.data_dir / "audit.log"
 
 
 def up(settings: Settings, *, user: User | None, to_file: bool) -> int:
@@ -238,16 +243,18 @@ class _Lines(logging.Formatter):
 
 @contextmanager
 def diary(settings: Settings, *, to_file: bool) -> Iterator[None]:
-    """Send log records through a thread of their own: a slow disk or terminal must not hold up the loop."""
-    handler: logging.Handler = (
-        logging.handlers.RotatingFileHandler(log_file(settings), maxBytes=LOG_FILE_BYTES, backupCount=1)
-        if to_file
-        else logging.StreamHandler(sys.stdout)
-    )
+    """Send log records through a thread of their own: a slow disk or terminal must not hold up the loop.
+
+    The audit log, a line per request, always goes to a file of its own: the diary is there to be read.
+    """
+    audit = _file(audit_file(settings))
+    audit.addFilter(_is_audit)
+    handler = _file(log_file(settings)) if to_file else logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Lines(timestamps=to_file))
+    handler.addFilter(lambda record: not _is_audit(record))
     logging.raiseExceptions = False  # on a full disk a line is lost; a traceback per line would help nobody
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    listener = logging.handlers.QueueListener(records, handler)
+    listener = logging.handlers.QueueListener(records, handler, audit)
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
     logging.getLogger("flynn_aio").setLevel(logging.INFO)
@@ -260,6 +267,17 @@ def diary(settings: Settings, *, to_file: bool) -> Iterator[None]:
         listener.stop()
         root.removeHandler(entrance)
         handler.close()
+        audit.close()
+
+
+def _file(path: Path) -> logging.Handler:
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_FILE_BYTES, backupCount=1, delay=True)
+    handler.setFormatter(_Lines(timestamps=True))
+    return handler
+
+
+def _is_audit(record: logging.LogRecord) -> bool:
+    return record.name == AUDIT_LOGGER
 
 
 class _Raw(logging.handlers.QueueHandler):

@@ -23,9 +23,10 @@ from msgspec import UNSET, Struct, UnsetType
 from ..errors import FlynnError, NotFound, Unauthorized, Unavailable, ValidationError
 from ..model import encode
 from ..store import last_hop
-from .body import read_body
+from .audit import GONE, Audit
+from .body import Disconnected, read_body
 from .connection import Message, Receive, Scope, Send
-from .request import EMPTY, JSON, Parts, Reply, Request
+from .request import EMPTY, JSON, Head, Parts, Reply, Request
 from .routes import Auth, Endpoint, find
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ def error_reply(error: FlynnError) -> Reply:
     status = STATUSES.get(error.code, 500)
     if isinstance(error, NotFound | Unauthorized):
         return Reply(status=status)
+    if isinstance(error, Disconnected):
+        return Reply(status=GONE)
     body = ErrorBody(
         code=error.code,
         message=error.message,
@@ -83,15 +86,6 @@ BUG = Reply(
     STATUSES["unknown_error"],
 )
 """What a client is told about a mistake of ours; the log has the rest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """The head of a request: `target` is path and query as sent, `headers` are by lower-case name."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,16 +142,23 @@ class Api:
             return
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         head = Head(method=scope["method"], target=target.decode("latin-1"), headers=by_name(scope["headers"]))
-        async with AsyncExitStack() as open_source:
-            match await self._answer(head, receive, open_source):
-                case Reply() as reply:
-                    await send(_start(reply.status, headers_of(reply), head))
-                    await send({"type": "http.response.body", "body": reply.body})
-                case Flowing(content_type=content_type, key=key, chunks=chunks):
-                    await send(_start(200, [(b"content-type", content_type.encode())], head))
-                    with self._parts.keys.session(key):
-                        await self._pump(chunks, receive, send)
-                    await send({"type": "http.response.body", "body": b""})
+        audit, status = Audit(head), GONE
+        try:
+            async with AsyncExitStack() as open_source:
+                match await self._answer(head, audit, receive, open_source):
+                    case Reply() as reply:
+                        status = reply.status
+                        await send(_start(reply.status, headers_of(reply), head))
+                        await send({"type": "http.response.body", "body": reply.body})
+                    case Flowing(content_type=content_type, key=key, chunks=chunks):
+                        status = 200
+                        audit.begun(status)
+                        await send(_start(status, [(b"content-type", content_type.encode())], head))
+                        with self._parts.keys.session(key):
+                            await self._pump(chunks, receive, send)
+                        await send({"type": "http.response.body", "body": b""})
+        finally:
+            audit.ended(status)
 
     async def admit(self, head: Head) -> Admitted | Reply:
         """Find who serves a request and check its key, before anything of its body is read.
@@ -192,12 +193,13 @@ class Api:
         address = last_hop(head.headers.get("x-forwarded-for", ""))
         return await self._parts.keys.authenticate(password, address=address)
 
-    async def _answer(self, head: Head, receive: Receive, open_source: AsyncExitStack) -> Reply | Flowing:
+    async def _answer(self, head: Head, audit: Audit, receive: Receive, open_source: AsyncExitStack) -> Reply | Flowing:
         """Return the answer to one request. Whatever goes wrong is part of it."""
         try:
             admitted = await self.admit(head)
             if isinstance(admitted, Reply):
                 return admitted
+            audit.key = admitted.key
             settings = self._parts.settings
             body = await read_body(receive, at_most=settings.max_body_bytes, within_s=settings.keep_alive_timeout_s)
             request = Request(
@@ -213,7 +215,7 @@ class Api:
         except Exception:
             logger.exception(
                 "a request failed for a reason nobody expected",
-                extra={"method": head.method, "path": head.target.partition("?")[0]},
+                extra={"method": head.method, "path": head.path},
             )
             return BUG
 

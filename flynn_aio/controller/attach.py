@@ -14,17 +14,19 @@ import h11
 import trio
 
 from ..errors import FlynnError, MalformedInput, ValidationError
-from .api import BUG, Api, Head, by_name, error_reply, headers_of
+from .api import BUG, Api, by_name, error_reply, headers_of
 from .attach_frames import PROTOCOL
 from .attach_session import Session
+from .audit import GONE, Audit
 from .body import BodyTooBig, Disconnected
 from .doorstep import MAX_HEAD_BYTES
 from .jobs import OneOff
-from .request import Parts, Reply, Request
+from .request import Head, Parts, Reply, Request
 
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 64 * 1024
+SWITCHING = 101
 
 
 async def serve(api: Api, parts: Parts, stream: trio.SocketStream, data: bytes) -> None:
@@ -34,36 +36,50 @@ async def serve(api: Api, parts: Parts, stream: trio.SocketStream, data: bytes) 
         data: what was read so far: the whole head, and perhaps more.
     """
     exchange = _Exchange(stream, data)
+    status = GONE
+    try:
+        refusal = await _run(api, parts, stream, exchange)
+        if exchange.switched:
+            status = SWITCHING
+        elif refusal is not None:
+            status = refusal.status
+            with suppress(trio.BrokenResourceError):  # gone meanwhile
+                await exchange.refuse(refusal)
+    finally:
+        exchange.ended(status)
+
+
+async def _run(api: Api, parts: Parts, stream: trio.SocketStream, exchange: "_Exchange") -> Reply | None:
+    """Run the job that is asked for to its end, or return why it was refused; ``None`` also when the client left."""
     try:
         with trio.fail_after(parts.settings.keep_alive_timeout_s):
             asked_for = await _asked_for(api, parts, exchange)
-        if not isinstance(asked_for, Reply):
-            one_off, key = asked_for
-            session = Session(parts, stream, one_off.spec, begin=exchange.switch, early=exchange.early)
-            with parts.keys.session(key):
-                await session.run()
-            return
-        refusal = asked_for
+        if isinstance(asked_for, Reply):
+            return asked_for
+        one_off, key = asked_for
+        session = Session(parts, stream, one_off.spec, begin=exchange.switch, early=exchange.early)
+        with parts.keys.session(key):
+            await session.run()
+        return None
     except (Disconnected, trio.TooSlowError, trio.BrokenResourceError):
-        return
+        return None
     except FlynnError as error:
-        refusal = error_reply(error)
+        return error_reply(error)
     except Exception:
         logger.exception("an attached job failed for a reason nobody expected")
-        refusal = BUG
-    if not exchange.switched:
-        with suppress(trio.BrokenResourceError):  # gone meanwhile
-            await exchange.refuse(refusal)
+        return BUG
 
 
 async def _asked_for(api: Api, parts: Parts, exchange: "_Exchange") -> tuple[OneOff, str] | Reply:
     """Return the job and the name of the key it was asked for with, or the refusal."""
     head = await exchange.head()
+    exchange.audit = audit = Audit(head)
     admitted = await api.admit(head)
     if isinstance(admitted, Reply):
         return admitted
+    audit.key = admitted.key
     if admitted.endpoint.upgrade is None:
-        raise ValidationError(f"{head.method} {head.target} cannot be upgraded to {PROTOCOL}, only one-off jobs can")
+        raise ValidationError(f"{head.method} {head.path} cannot be upgraded to {PROTOCOL}, only one-off jobs can")
     body = await exchange.body(at_most=parts.settings.max_body_bytes)
     request = Request(params=admitted.params, query=admitted.query, headers=head.headers, body=body, key=admitted.key)
     return await admitted.endpoint.upgrade(parts, request), admitted.key
@@ -78,6 +94,8 @@ class _Exchange:
         self._http.receive_data(data)
         self.switched = False
         """Whether 101 was sent: there is no refusing any more."""
+        self.audit: Audit | None = None
+        """The lines about this request, once there is a head."""
 
     async def head(self) -> Head:
         match await self._next():
@@ -111,8 +129,10 @@ class _Exchange:
     async def switch(self) -> None:
         """Send 101; from now on the stream carries frames."""
         headers = [("Connection", "upgrade"), ("Upgrade", PROTOCOL)]
-        switching = h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols")
+        switching = h11.InformationalResponse(status_code=SWITCHING, headers=headers, reason=b"Switching Protocols")
         self.switched = True
+        if self.audit is not None:
+            self.audit.begun(SWITCHING)
         await self._send(switching)
 
     async def refuse(self, reply: Reply) -> None:
@@ -121,6 +141,10 @@ class _Exchange:
         await self._send(h11.Data(data=reply.body))
         await self._send(h11.EndOfMessage())
         await self._stream.send_eof()
+
+    def ended(self, status: int) -> None:
+        if self.audit is not None:
+            self.audit.ended(status)
 
     async def _next(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while True:

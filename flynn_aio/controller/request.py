@@ -86,6 +86,19 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of a request: `target` is path and query as sent, `headers` are by lower-case name."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One request, authenticated, with its whole body.
 
