@@ -37,10 +37,12 @@ async def _changed(event: Event) -> Volume:
 
 
 async def list_of_app(parts: Parts, request: Request) -> Reply:
+    """List the volumes of an app, the one changed last first."""
     return reply(await parts.store.read(lambda db: queries.volumes(db, queries.app(db, request.app).id)))
 
 
 async def get(parts: Parts, request: Request) -> Reply:
+    """Show a volume of an app."""
     volume_id = request.uuid("volume")
     return reply(await parts.store.read(lambda db: queries.volume(db, queries.app(db, request.app).id, volume_id)))
 
