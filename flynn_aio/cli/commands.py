@@ -57,7 +57,7 @@ COMMANDS = {  # in the order in which `flynn help` lists them
     "resource": Command("", ""),
     "release": Command("release:release", "manage app releases"),
     "deployment": Command("deployment:deployment", "list deployments"),
-    "volume": Command("", ""),
+    "volume": Command("volume:volume", "manage volumes"),
     "export": Command("", ""),
     "import": Command("", ""),
     "completion": Command("completion:completion", "print a script for your shell's completion"),

@@ -18,7 +18,7 @@ from .nouns import APP
 USAGE = "usage: flynn [-a <app>] [-c <cluster>] <command> [<args>...]"
 LISTED = [
     "help", "cluster", "create", "delete", "apps", "info", "ps", "kill", "log", "scale", "run", "env", "limit", "meta",
-    "route", "remote", "release", "deployment", "completion", "version",
+    "route", "remote", "release", "deployment", "volume", "completion", "version",
 ]  # fmt: skip
 
 
