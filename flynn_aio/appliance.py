@@ -10,14 +10,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 
 import trio
 
-from .bootstrap import prepare_certificates, prepare_files, prepare_rows
+from .bootstrap import prepare_domain, prepare_files, prepare_rows, prepare_system_apps
 from .clock import Clock, SystemClock
 from .controller import open_controller
 from .discoverd import open_discoverd
+from .domain import open_migrations
 from .engine import Engine, open_engine
 from .errors import FlynnError
 from .logs import open_logs
@@ -40,6 +40,7 @@ class Ready:
 
     http_port: int
     https_port: int
+    domain: str
 
 
 async def run(
@@ -66,8 +67,9 @@ async def run(
     clock = clock or SystemClock()
     await trio.to_thread.run_sync(prepare_files, settings)
     async with open_store(settings.store, clock) as store:
-        await prepare_rows(store, settings)
-        await trio.to_thread.run_sync(partial(prepare_certificates, settings, now=clock.now()))
+        domain = await prepare_rows(store, settings)
+        certificate = await prepare_domain(store, settings, domain, now=clock.now())
+        await prepare_system_apps(store, settings, domain, certificate)
         keys = Keyring(store, clock)
         async with (
             open_engine(settings.engine) as engine,
@@ -90,12 +92,10 @@ async def run(
             open_front(
                 settings.router,
                 router,
-                doors={
-                    f"controller.{settings.domain}": controller.dial("controller"),
-                    f"git.{settings.domain}": controller.dial("git"),
-                },
+                doors={"controller": controller.dial("controller"), "git": controller.dial("git")},
                 listeners=listeners,
             ) as front,
+            open_migrations(store, clock, keys=settings.data_dir / "keys", refresh=router.refresh),
         ):
             await logs.keep_only({app.id for app in await store.read(queries.apps)})
 
@@ -103,7 +103,7 @@ async def run(
                 gc.freeze()  # what is loaded now stays: full collections need not look at it again
                 gc.enable()  # `main.up` had put it off
                 await _make_stack(receive.stack, say)
-                await ready(Ready(http_port=front.http_port, https_port=front.https_port))
+                await ready(Ready(http_port=front.http_port, https_port=front.https_port, domain=domain))
 
             async with trio.open_nursery() as start:
                 start.start_soon(finish)

@@ -6,20 +6,35 @@ the next one, and every later boot passes through here as well.
 
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from .certificates import ensure_certificates, write_private
-from .errors import FlynnError, NotFound
-from .model import SYSTEM_META, App, AppID, Route, RouteType
+import trio
+
+from .certificates import (
+    DOMAIN_FILE,
+    are_for,
+    ensure_certificates,
+    name_domain,
+    publish_certificates,
+    read_certificates,
+    write_private,
+)
+from .errors import FlynnError
+from .model import SYSTEM_APPS, Artifact, TLSCert
+from .receive import plain_images
 from .settings import Settings
 from .store import Store, Transaction, changes, key_hash, queries
+
+logger = logging.getLogger(__name__)
 
 DIRECTORIES = ("keys", "run", "logs", "slugs", "volumes", "repos", "caches", "build")
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -27,10 +42,7 @@ MAY_BE_THERE = frozenset({"lock", "appliance.log", "flynn.db", "keys"})
 """Any of these in a directory tells that it is ours, or a copy of ours."""
 CLAIM_S = 0.5
 """How long the lock is tried for. Who only looks has it for microseconds; another appliance keeps it."""
-DOMAIN_VALUE = "default_domain"
 CLUSTER_KEY = "cluster"
-SYSTEM_APPS = {"controller": "controller", "gitreceive": "git", "router": "", "discoverd": ""}
-"""System apps people see in `flynn apps`, and the host below the domain that is theirs."""
 
 
 class BootError(FlynnError):
@@ -153,14 +165,45 @@ def prepare_files(settings: Settings) -> None:
             write_private(key, f"{secrets.token_hex(16)}\n".encode())
 
 
-def prepare_certificates(settings: Settings, *, now: datetime) -> None:
-    """Make or renew the certificates of the cluster's domain, which `prepare_rows` has checked. Blocks.
+async def prepare_domain(store: Store, settings: Settings, domain: str, *, now: datetime) -> TLSCert:
+    """Make, renew or put in place what the cluster's domain is served with, and return it.
+
+    A migration that was cut short after it had switched the domain left its certificate in the store only.
 
     Raises:
         BootError: the disk is full or not ours to write.
     """
+    known = (await store.read(queries.domain_certificates)).get(domain)
+    cert = await trio.to_thread.run_sync(partial(prepare_certificates, settings, domain, known, now=now))
+    if cert != known:
+        await store.transact(lambda tx: changes.keep_domain_certificate(tx, domain, cert))
+    return cert
+
+
+def prepare_certificates(settings: Settings, domain: str, known: TLSCert | None = None, *, now: datetime) -> TLSCert:
+    """Do what `prepare_domain` does to the files. Blocks.
+
+    Args:
+        known: what the store says the domain is served with.
+    """
+    keys = settings.data_dir / "keys"
     with _written(settings):
-        ensure_certificates(settings.data_dir / "keys", settings.domain, now=now)
+        if known is not None and not are_for(keys, domain):
+            publish_certificates(keys, domain, known)
+        ensure_certificates(keys, domain, now=now)
+        name_domain(keys, domain)
+        return read_certificates(keys)
+
+
+def cluster_domain(settings: Settings) -> str:
+    """Return the cluster's domain for those who cannot ask the database: it may have moved since the settings.
+
+    Before the first boot it is what the settings say. Blocks.
+    """
+    try:
+        return (settings.data_dir / "keys" / DOMAIN_FILE).read_text().strip() or settings.domain
+    except (FileNotFoundError, PermissionError):
+        return settings.domain
 
 
 @contextmanager
@@ -183,40 +226,55 @@ def cluster_key(settings: Settings) -> str:
     return key_file(settings).read_text().strip()
 
 
-async def prepare_rows(store: Store, settings: Settings) -> None:
-    """Write the domain, the key's hash and the system apps that are missing.
+async def prepare_rows(store: Store, settings: Settings) -> str:
+    """Write the domain and the key's hash if they are missing; return the cluster's domain.
+
+    A cluster that has moved is started with its old domain by whoever started it before: that is as good.
 
     Raises:
         BootError: the database belongs to another domain.
     """
     key = key_hash(cluster_key(settings))
-    known = await store.read(lambda db: queries.cluster_value(db, DOMAIN_VALUE))
-    if known is not None and known != settings.domain:
-        raise BootError(
-            f"the cluster in {settings.data_dir} is {known}, not {settings.domain}; "
-            f"start it with --domain {known}, or name another directory with --data-dir"
-        )
-    complete = known and key in (await store.read(queries.key_hashes)).values()
-    if not complete:
-        await store.transact(lambda tx: _first_rows(tx, settings, key))
+    domain = await store.read(queries.domain) or settings.domain
+    if domain != settings.domain:
+        if settings.domain not in await store.read(queries.domain_certificates):
+            raise BootError(
+                f"the cluster in {settings.data_dir} is {domain}, not {settings.domain}; "
+                f"start it with --domain {domain}, or name another directory with --data-dir"
+            )
+        logger.info("the cluster has moved", extra={"from": settings.domain, "to": domain})
+    if not await store.read(queries.domain) or key not in (await store.read(queries.key_hashes)).values():
+        await store.transact(lambda tx: _first_rows(tx, domain, key))
+    return domain
 
 
-def _first_rows(tx: Transaction, settings: Settings, key: bytes) -> None:
+def _first_rows(tx: Transaction, domain: str, key: bytes) -> None:
     known = queries.key_hashes(tx.db)
     if key not in known.values():
         name = CLUSTER_KEY if not known else f"{CLUSTER_KEY}-{tx.new_id()[:8]}"
         changes.add_key(tx, name, key)
-    for name, host in SYSTEM_APPS.items():
-        try:
-            queries.app(tx.db, name)
-        except NotFound:
-            app = changes.create_app(tx, App(name=name, meta={SYSTEM_META: "true"}), route_domain=None)
-            if host:
-                _own_route(tx, app.id, name, f"{host}.{settings.domain}")
-    changes.set_cluster_value(tx, DOMAIN_VALUE, settings.domain)
+    changes.set_cluster_value(tx, queries.DEFAULT_DOMAIN, domain)
 
 
-def _own_route(tx: Transaction, app: AppID, service: str, domain: str) -> None:
-    """Reserve a host of ours: a user's route to it is then an ordinary duplicate."""
-    route = Route(type=RouteType.HTTP, service=service, leader=False, created_at=None, updated_at=None, domain=domain)
-    changes.create_route(tx, route, app)
+async def prepare_system_apps(store: Store, settings: Settings, domain: str, cert: TLSCert) -> None:
+    """Bring the system apps up to date with what this process is."""
+    images = await trio.to_thread.run_sync(plain_images, settings.build)
+    await store.transact(lambda tx: _keep_system_apps(tx, domain, cert, *images))
+
+
+def _keep_system_apps(tx: Transaction, domain: str, cert: TLSCert, runner: Artifact, builder: Artifact) -> None:
+    run, build = (_kept(tx, artifact) for artifact in (runner, builder))
+    env = changes.cluster_env(domain, cert) | {
+        "gitreceive": {
+            **dict.fromkeys(("SLUGRUNNER_IMAGE_ID", "SLUGRUNNER_18_IMAGE_ID"), run.id),
+            **dict.fromkeys(("SLUGBUILDER_IMAGE_ID", "SLUGBUILDER_18_IMAGE_ID"), build.id),
+        }
+    }
+    for name, part in SYSTEM_APPS.items():
+        changes.keep_system_app(tx, part, env=env.get(name, {}), artifacts=[run.id])
+        changes.keep_own_route(tx, part, domain)
+
+
+def _kept(tx: Transaction, artifact: Artifact) -> Artifact:
+    """Return an artifact as it is stored; one that is there already is no news."""
+    return queries.artifact_at(tx.db, artifact) or changes.create_artifact(tx, artifact)

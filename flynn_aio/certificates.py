@@ -8,17 +8,22 @@ import base64
 import hashlib
 import os
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .model import TLSCert
 
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
 CA_FILE, CA_KEY_FILE, LEAF_FILE, LEAF_KEY_FILE = "ca.pem", "ca.key", "leaf.pem", "leaf.key"
+DOMAIN_FILE = "domain"
+"""Says which domain the files beside it are for, to those who cannot ask the database."""
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=820)
 """Just below the 825 days that some clients accept at most, also of a private CA."""
@@ -34,7 +39,10 @@ def ensure_certificates(directory: Path, domain: str, *, now: datetime) -> bool:
 
     A leaf is good when a client that trusts the CA would take it for this domain. So whatever a
     crash left half renewed, a key without its certificate or a CA without its leaf, is made again.
+    A certificate somebody gave us, which is one without the CA's key, is kept to its last day.
     """
+    if not (directory / CA_KEY_FILE).exists() and _lasts(_leaf_for(directory, domain), now, at_least=timedelta()):
+        return False
     if not _lasts(_authority(directory), now):
         _make_ca(directory, domain, now)
     if _lasts(_leaf_for(directory, domain), now):
@@ -60,12 +68,81 @@ def write_private(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
-def _lasts(certificate: Mapping[str, object] | None, now: datetime) -> bool:
+def issue(directory: Path, domain: str, *, now: datetime) -> TLSCert:
+    """Return a new certificate for another domain, signed by the CA in the directory, and write nothing there.
+
+    Clients that trust the CA then trust the cluster at both domains. Where there is none of ours, a new CA signs.
+    """
+    with _scratch(directory) as scratch:
+        for name in (CA_FILE, CA_KEY_FILE):
+            if (directory / name).exists():
+                write_private(scratch / name, (directory / name).read_bytes())
+        ensure_certificates(scratch, domain, now=now)
+        return read_certificates(scratch)
+
+
+def fault_of(cert: TLSCert, directory: Path, domain: str, *, now: datetime) -> str:
+    """Return why a domain cannot be served with a certificate; empty when it can.
+
+    Args:
+        directory: where a private directory can be made for a moment: `ssl` reads files only.
+    """
+    with _scratch(directory) as scratch:
+        _write(scratch, cert)
+        seen = _leaf_for(scratch, domain)
+    if seen is None:
+        return f"a client that trusts its CA would not take it for {domain} and *.{domain}"
+    return "" if _lasts(seen, now, at_least=timedelta()) else "it has ended"
+
+
+def publish_certificates(directory: Path, domain: str, cert: TLSCert) -> None:
+    """Put a domain's certificate in use: everybody who reads the directory's files gets it."""
+    if _text(directory / CA_FILE) != cert.ca_cert:
+        (directory / CA_KEY_FILE).unlink(missing_ok=True)  # of another CA
+    _write(directory, cert)
+    name_domain(directory, domain)
+
+
+def name_domain(directory: Path, domain: str) -> None:
+    """Note which domain the files are for."""
+    if _text(directory / DOMAIN_FILE) != f"{domain}\n":
+        write_private(directory / DOMAIN_FILE, f"{domain}\n".encode())
+
+
+def are_for(directory: Path, domain: str) -> bool:
+    """Tell whether the files are a certificate a client would take for this domain, whenever it ends."""
+    return _leaf_for(directory, domain) is not None
+
+
+def read_certificates(directory: Path) -> TLSCert:
+    """Return the certificate in a directory."""
+    leaf = (directory / LEAF_FILE).read_text()
+    ca, key = (directory / CA_FILE).read_text(), (directory / LEAF_KEY_FILE).read_text()
+    return TLSCert(ca_cert=ca, cert=leaf, pin=pin(leaf), key=key)
+
+
+def _write(directory: Path, cert: TLSCert) -> None:
+    write_private(directory / CA_FILE, cert.ca_cert.encode())
+    write_private(directory / LEAF_KEY_FILE, cert.key.encode())
+    write_private(directory / LEAF_FILE, cert.cert.encode())
+
+
+@contextmanager
+def _scratch(directory: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as name:  # 0700
+        yield Path(name)
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _lasts(certificate: Mapping[str, object] | None, now: datetime, *, at_least: timedelta = RENEW_BEFORE) -> bool:
     """Tell whether there is a certificate, as `ssl` describes one, and it does not end soon."""
     if certificate is None:
         return False
     ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
-    return ends - now > RENEW_BEFORE
+    return ends - now > at_least
 
 
 def _authority(directory: Path) -> Mapping[str, object] | None:
@@ -79,9 +156,10 @@ def _authority(directory: Path) -> Mapping[str, object] | None:
 
 def _leaf_for(directory: Path, domain: str) -> Mapping[str, object] | None:
     """Return the leaf as a client sees it that trusts our CA; ``None`` when it would not take it for this domain."""
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), _client(directory)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
+        client = _client(directory)
         server.load_cert_chain(directory / LEAF_FILE, directory / LEAF_KEY_FILE)
         asking, answering = client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)
         for end in (asking, answering) * 3:  # as often as the oldest TLS needs

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import trio
 
-from .bootstrap import running_pid
+from .bootstrap import cluster_domain, running_pid
 from .engine import Finding, probe_host
 from .errors import FlynnError
 from .settings import Settings
@@ -48,7 +48,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     running = running_pid(settings.data_dir)
     for name, port in (("http", settings.router.http_port), ("https", settings.router.https_port)):
         yield _port(f"{name} port", settings.router.listen, port, running)
-    yield _name(settings.domain)
+    yield _name(cluster_domain(settings))
     yield _registry(settings.build.stack_image)
 
 

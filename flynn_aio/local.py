@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from .bootstrap import cluster_key, running_pid
+from .bootstrap import cluster_domain, cluster_key, running_pid
 from .errors import FlynnError
 from .settings import Settings
 from .up import log_file, state_file
@@ -77,7 +77,7 @@ def open_api(settings: Settings, state: Mapping[str, Any]) -> Iterator[LocalApi]
     Raises:
         OSError: the operator's key or the CA cannot be read.
     """
-    connection = _Loopback(settings, f"controller.{state['domain']}", state["https_port"])
+    connection = _Loopback(settings, f"controller.{cluster_domain(settings)}", state["https_port"])
     try:
         yield LocalApi(settings, connection)
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .bootstrap import key_file, running_pid
+from .bootstrap import cluster_domain, key_file, running_pid
 from .local import NoAnswer, https_port, open_api, state_of
 from .settings import MIB, Settings
 from .up import entry, log_file
@@ -77,7 +77,8 @@ def look(settings: Settings) -> Report:
     if state is None:
         problem = f"it has not said ready yet; its log is {log_file(settings)} when it was started with --detach"
         return Report(running=True, healthy=False, pid=pid, data_dir=str(settings.data_dir), problems=[problem])
-    known = {key: state[key] for key in ("version", "domain", "http_port", "https_port", "started_at")}
+    known = {key: state[key] for key in ("version", "http_port", "https_port", "started_at")}
+    domain = cluster_domain(settings)
     try:
         (apps, wrong_keys), problems = _ask(settings, state), list[str]()
     except NoAnswer as exc:
@@ -96,6 +97,7 @@ def look(settings: Settings) -> Report:
         apps=apps,
         wrong_keys=wrong_keys,
         problems=problems,
+        domain=domain,
         **known,
     )
 

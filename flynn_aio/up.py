@@ -19,7 +19,16 @@ from pathlib import Path
 import trio
 
 from . import __version__
-from .bootstrap import NO_ROOM, BootError, already_running, claimed, cluster_key, make_data_dir, running_pid
+from .bootstrap import (
+    NO_ROOM,
+    BootError,
+    already_running,
+    claimed,
+    cluster_domain,
+    cluster_key,
+    make_data_dir,
+    running_pid,
+)
 from .certificates import pin
 from .errors import FlynnError
 from .settings import AUDIT_LOGGER, Settings
@@ -103,8 +112,8 @@ async def _run(settings: Settings, user: User | None, started: float) -> None:
             if problem:
                 await say(f"warning: {problem}")
         await say(
-            f"ready after {time.monotonic() - started:.1f} s: https://controller.{settings.domain}{port}, "
-            f"apps at https://APP.{settings.domain}{port}"
+            f"ready after {time.monotonic() - started:.1f} s: https://controller.{doors.domain}{port}, "
+            f"apps at https://APP.{doors.domain}{port}"
         )
 
     async with trio.open_nursery() as nursery:
@@ -131,9 +140,9 @@ async def _stop_on_signal(stop: trio.Event, everything: trio.CancelScope) -> Non
 
 def entry(settings: Settings, https_port: int) -> ClusterEntry:
     """Return what clients need to know of this cluster."""
-    keys = settings.data_dir / "keys"
+    keys, domain = settings.data_dir / "keys", cluster_domain(settings)
     return ClusterEntry(
-        domain=settings.domain if https_port == 443 else f"{settings.domain}:{https_port}",
+        domain=domain if https_port == 443 else f"{domain}:{https_port}",
         key=cluster_key(settings),
         pin=pin((keys / "leaf.pem").read_text()),
         ca_cert=(keys / "ca.pem").read_text(),
@@ -206,7 +215,6 @@ def _write_state(settings: Settings, http_port: int, https_port: int) -> None:
     state = {
         "pid": os.getpid(),
         "version": __version__,
-        "domain": settings.domain,
         "http_port": http_port,
         "https_port": https_port,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -11,25 +11,27 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from flynn_aio.bootstrap import (
-    SYSTEM_APPS,
     BootError,
     claimed,
     cluster_key,
     key_file,
     lock_file,
     prepare_certificates,
+    prepare_domain,
     prepare_files,
     prepare_rows,
+    prepare_system_apps,
     running_pid,
 )
 from flynn_aio.certificates import LEAF_LIFE, ensure_certificates, pin
 from flynn_aio.clock import SystemClock
 from flynn_aio.config import load
 from flynn_aio.errors import Conflict, Unauthorized
-from flynn_aio.model import Route, RouteType
-from flynn_aio.store import Keyring, changes, queries
+from flynn_aio.model import SYSTEM_APPS, SYSTEM_META, App, Route, RouteType
+from flynn_aio.store import Desired, EventFilter, Keyring, changes, queries
 
 from .support.build import make_app
 
@@ -101,7 +103,7 @@ def test_a_directory_full_of_other_things_is_left_alone(tmp_path):
 
 def test_files_are_made_once_and_keys_are_private(claimed_settings):
     prepare_files(claimed_settings)
-    prepare_certificates(claimed_settings, now=NOW)
+    prepare_certificates(claimed_settings, "flynn.test", now=NOW)
     key = cluster_key(claimed_settings)
     assert len(key) == 32
     for private in (key_file(claimed_settings), *claimed_settings.data_dir.glob("keys/*.key")):
@@ -109,7 +111,7 @@ def test_files_are_made_once_and_keys_are_private(claimed_settings):
     assert stat.S_IMODE((claimed_settings.data_dir / "keys").stat().st_mode) == 0o700
     leaf = (claimed_settings.data_dir / "keys" / "leaf.pem").read_bytes()
     prepare_files(claimed_settings)
-    prepare_certificates(claimed_settings, now=NOW)
+    prepare_certificates(claimed_settings, "flynn.test", now=NOW)
     assert cluster_key(claimed_settings) == key
     assert (claimed_settings.data_dir / "keys" / "leaf.pem").read_bytes() == leaf
 
@@ -192,13 +194,89 @@ async def opens(store, key):
         return ""
 
 
+async def boot(store, settings) -> None:
+    """What a start does with rows and files, in its order."""
+    prepare_files(settings)
+    domain = await prepare_rows(store, settings)
+    certificate = await prepare_domain(store, settings, domain, now=NOW)
+    await prepare_system_apps(store, settings, domain, certificate)
+
+
 async def test_first_rows_are_written_once(store, claimed_settings):
-    prepare_files(claimed_settings)
     for _ in range(2):
-        await prepare_rows(store, claimed_settings)
+        await boot(store, claimed_settings)
+        seen = await store.read(lambda db: queries.events(db, EventFilter()))
     assert {app.name for app in await store.read(queries.apps)} == set(SYSTEM_APPS)
     assert await opens(store, cluster_key(claimed_settings))
-    assert await store.read(lambda db: queries.cluster_value(db, "default_domain")) == "flynn.test"
+    assert await store.read(queries.domain) == "flynn.test"
+    await boot(store, claimed_settings)
+    assert await store.read(lambda db: queries.events(db, EventFilter())) == seen  # nothing differed
+
+
+async def test_a_cluster_of_an_older_version_gets_releases_for_its_system_apps(store, claimed_settings):
+    """Its apps were rows without a release; whoever had an app of a newly taken name keeps it."""
+
+    def before(tx):
+        for name in ("controller", "gitreceive", "router", "discoverd"):
+            app = changes.create_app(tx, App(name=name, meta={SYSTEM_META: "true"}), route_domain=None)
+            tx.execute("UPDATE apps SET builtin = 1 WHERE id = ?", (app.id,))  # what the migration of the tables does
+        return changes.create_app(tx, App(name="status", meta={}), route_domain="flynn.test")
+
+    users = await store.transact(before)
+    await boot(store, claimed_settings)
+    found = {app.name: app for app in await store.read(queries.apps)}
+    assert found.keys() == SYSTEM_APPS.keys()
+    assert found["status"] == users
+    assert all(app.release for name, app in found.items() if name != "status")
+
+
+async def test_system_apps_have_what_clients_look_for(store, claimed_settings):
+    await boot(store, claimed_settings)
+
+    def query(db):
+        for name, part in SYSTEM_APPS.items():
+            app = queries.app(db, name)
+            release = queries.current_release(db, app.id)
+            counts = queries.formation(db, app.id, release.id).processes
+            assert counts == dict.fromkeys(part.types, 1), name
+            [artifact] = queries.artifacts(db, release.artifacts)
+            assert artifact.meta == {"flynn.system-image": "true"}
+            assert app.is_system
+            assert (app.meta.get("flynn-system-critical") == "true") == part.critical
+            yield name, release.env
+
+    env = await store.read(lambda db: dict(query(db)))
+    keys = claimed_settings.data_dir / "keys"
+    assert env["controller"] == {"DEFAULT_ROUTE_DOMAIN": "flynn.test", "CA_CERT": (keys / "ca.pem").read_text()}
+    assert env["router"] == {"TLSCERT": (keys / "leaf.pem").read_text()}
+    runner = await store.read(lambda db: queries.artifact(db, env["gitreceive"]["SLUGRUNNER_18_IMAGE_ID"]))
+    assert "/runner:" in runner.uri
+    assert await store.read(queries.desired) == Desired(formations=(), jobs=(), deployments=())  # nothing to schedule
+
+
+async def test_what_a_user_set_on_a_system_app_outlives_a_start(store, claimed_settings):
+    await boot(store, claimed_settings)
+
+    def change(tx):
+        app = queries.app(tx.db, "gitreceive")
+        now = queries.current_release(tx.db, app.id)
+        new = changes.create_release(tx, replace(now, id="", env=now.env | {"SSH_CLIENT_HOSTS": "example.com ssh-rsa"}))
+        changes.create_deployment(tx, app.id, new.id)
+        changes.update_app(tx, app.id, meta={"note": "mine"})
+        return new
+
+    new = await store.transact(change)
+    await boot(store, claimed_settings)
+    app = await store.read(lambda db: queries.app(db, "gitreceive"))
+    assert app.release == new.id
+    assert app.meta == {"note": "mine", "flynn-system-app": "true"}
+
+
+async def test_no_key_of_the_cluster_is_in_the_database(store, claimed_settings):
+    await boot(store, claimed_settings)
+    dump = await store.read(lambda db: "\n".join(db.conn.iterdump()))
+    assert cluster_key(claimed_settings) not in dump
+    assert "AUTH_KEY" not in dump
 
 
 async def test_a_new_key_file_is_accepted_beside_the_old(store, claimed_settings):
@@ -230,8 +308,7 @@ async def test_a_cluster_does_not_change_its_domain_unasked(store, claimed_setti
 
 
 async def test_our_own_hosts_are_taken(store, claimed_settings):
-    prepare_files(claimed_settings)
-    await prepare_rows(store, claimed_settings)
+    await boot(store, claimed_settings)
     app = await make_app(store)
     route = Route(
         type=RouteType.HTTP,

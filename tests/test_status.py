@@ -17,7 +17,7 @@ def settings(tmp_path):
     loaded = load(environ={}, flags={"appliance.data_dir": str(tmp_path / "data"), "router.https_port": 8443})
     with claimed(loaded.data_dir):
         prepare_files(loaded)
-        prepare_certificates(loaded, now=SystemClock().now())
+        prepare_certificates(loaded, loaded.domain, now=SystemClock().now())
     return loaded
 
 

@@ -23,8 +23,7 @@ async def get(parts: Parts, request: Request) -> Reply:
 async def create(parts: Parts, request: Request) -> Reply:
     """Create an app with its default route; without a name it gets one."""
     app = new_app(read_json(request, AppRequest))
-    domain = parts.settings.domain
-    return reply(await parts.store.transact(lambda tx: changes.create_app(tx, app, route_domain=domain)))
+    return reply(await parts.store.transact(lambda tx: changes.create_app(tx, app, route_domain=queries.domain(tx.db))))
 
 
 async def update(parts: Parts, request: Request) -> Reply:

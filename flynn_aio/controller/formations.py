@@ -35,11 +35,7 @@ async def list_many(parts: Parts, request: Request) -> Reply | Stream:
         return _follow(parts, catchup.since(request))
     if request.first("active") != "true":
         raise ValidationError("must either request a stream or only active formations")
-
-    def query(db: Database) -> list[ExpandedFormation]:
-        return _newest_first([one for one in queries.desired(db).formations if sum(one.processes.values()) > 0])
-
-    return reply(await parts.store.read(query))
+    return reply(await parts.store.read(queries.active_formations))
 
 
 def _follow(parts: Parts, since: Time) -> Stream:

@@ -396,6 +396,21 @@ def new_resource(sent: ResourceRequest) -> ResourceRequest:
     return sent
 
 
+# The cluster
+
+
+class TLSCertRequest(Struct, frozen=True, kw_only=True):
+    ca_cert: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+class DomainMigrationRequest(Struct, frozen=True, kw_only=True):
+    old_domain: str = ""
+    domain: str = ""
+    tls_cert: TLSCertRequest | None = None
+
+
 # Routes
 
 

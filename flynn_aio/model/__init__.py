@@ -25,6 +25,7 @@ Source: `controller-api.md` §3, read from Flynn `controller/types`.
 """
 
 from .app import (
+    CRITICAL_META,
     DEFAULT_DEPLOY_TIMEOUT_S,
     GC_DEFAULT,
     GC_META,
@@ -35,6 +36,17 @@ from .app import (
     Strategy,
 )
 from .artifact import IMAGE_SCHEME, SLUG_SCHEME, SYSTEM_IMAGE_META, Artifact
+from .cluster import (
+    AppGarbageCollection,
+    AppGarbageCollectionEvent,
+    BackupStatus,
+    ClusterBackup,
+    DomainMigration,
+    DomainMigrationEvent,
+    TLSCert,
+    is_below,
+    is_domain,
+)
 from .deployment import Deployment, DeploymentEvent, DeploymentStatus
 from .event import Event
 from .formation import DeprecatedScale, ExpandedFormation, Formation, ScaleRequest, ScaleState
@@ -91,6 +103,7 @@ from .service import (
     web_service,
 )
 from .sink import DEFAULT_SYSLOG_PORT, Sink, SinkKind, SyslogConfig, SyslogFormat, SyslogScheme, syslog_config
+from .system import CA_ENV, CERT_ENV, DOMAIN_ENV, SSH_ENV, SYSTEM_APPS, WHERE_ELSE, SystemApp
 from .template import JobFacts, Template, parse_template
 from .volume import Volume, VolumeState, VolumeType
 
@@ -98,10 +111,14 @@ __all__ = [
     "APP_META",
     "APP_NAME_MAX",
     "APP_NAME_META",
+    "CA_ENV",
+    "CERT_ENV",
+    "CRITICAL_META",
     "DATABASE_PROVIDERS",
     "DEFAULT_DEPLOY_TIMEOUT_S",
     "DEFAULT_RESOURCES",
     "DEFAULT_SYSLOG_PORT",
+    "DOMAIN_ENV",
     "GC_DEFAULT",
     "GC_META",
     "HOST_ID",
@@ -111,22 +128,31 @@ __all__ = [
     "RELEASE_META",
     "SLUGBUILDER_TYPE",
     "SLUG_SCHEME",
+    "SSH_ENV",
+    "SYSTEM_APPS",
     "SYSTEM_IMAGE_META",
     "SYSTEM_META",
     "TYPE_META",
+    "WHERE_ELSE",
     "App",
     "AppDeletion",
     "AppDeletionEvent",
+    "AppGarbageCollection",
+    "AppGarbageCollectionEvent",
     "AppID",
     "Artifact",
     "ArtifactID",
+    "BackupStatus",
     "Certificate",
     "CheckType",
+    "ClusterBackup",
     "Deployment",
     "DeploymentEvent",
     "DeploymentID",
     "DeploymentStatus",
     "DeprecatedScale",
+    "DomainMigration",
+    "DomainMigrationEvent",
     "Event",
     "EventID",
     "ExpandedFormation",
@@ -164,6 +190,8 @@ __all__ = [
     "SyslogConfig",
     "SyslogFormat",
     "SyslogScheme",
+    "SystemApp",
+    "TLSCert",
     "Template",
     "Time",
     "Volume",
@@ -180,6 +208,8 @@ __all__ = [
     "full_job_id",
     "instance_id",
     "is_app_name",
+    "is_below",
+    "is_domain",
     "is_web",
     "numbered",
     "parent_ref",

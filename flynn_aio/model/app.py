@@ -23,6 +23,7 @@ DEFAULT_DEPLOY_TIMEOUT_S = 120
 GC_META = "gc.max_inactive_slug_releases"
 GC_DEFAULT = "10"
 SYSTEM_META = "flynn-system-app"
+CRITICAL_META = "flynn-system-critical"
 
 
 class App(Struct, frozen=True, kw_only=True, omit_defaults=True):

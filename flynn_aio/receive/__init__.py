@@ -15,6 +15,6 @@ Words used here:
 
 from .http import GitHTTP
 from .receive import Receive, open_receive
-from .stack import Stack, StackError, StackImage, StackImages
+from .stack import Stack, StackError, StackImage, StackImages, plain_images
 
-__all__ = ["GitHTTP", "Receive", "Stack", "StackError", "StackImage", "StackImages", "open_receive"]
+__all__ = ["GitHTTP", "Receive", "Stack", "StackError", "StackImage", "StackImages", "open_receive", "plain_images"]

@@ -52,11 +52,13 @@ class Source:
 
     Attributes:
         previous: the release whose variables and limits hold; ``None`` before the first.
+        shared: variables every build gets that has none of its own.
         open_tar: runs what prints the tree as a tar.
     """
 
     app: App
     previous: Release | None
+    shared: Mapping[str, str]
     commit: str
     open_tar: Callable[[], AbstractAsyncContextManager[Git]]
 
@@ -196,6 +198,7 @@ class _Run:
             cf_stack=images.cf_stack,
             commit=self.source.commit,
             previous=self.source.previous,
+            shared=self.source.shared,
             workplace=self.place,
             buildpacks=images.buildpacks,
             settings=settings,

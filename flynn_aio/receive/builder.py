@@ -33,7 +33,7 @@ from pathlib import Path
 
 from ..engine import JobSpec, Mount, Partition
 from ..errors import ValidationError
-from ..model import MIB, SLUGBUILDER_TYPE, App, JobID, Release
+from ..model import MIB, SLUGBUILDER_TYPE, SSH_ENV, App, JobID, Release
 from ..settings import BuildSettings
 
 BUILDER_USER = 5000
@@ -49,7 +49,6 @@ STACK_VARIABLE = "FLYNN_STACK"
 DEFAULT_STACK_ALIAS = "heroku-18"
 """Flynn's name of its default stack; apps that carry it mean "the default"."""
 BUILDPACK_VARIABLE = "BUILDPACK_URL"
-SSH_VARIABLES = ("SSH_CLIENT_KEY", "SSH_CLIENT_HOSTS")
 
 BUILD_CPU_SHARES = 512
 """Half the weight of a user's one-core job, beside what the background partition takes off."""
@@ -151,6 +150,7 @@ def builder_spec(
     cf_stack: str,
     commit: str,
     previous: Release | None,
+    shared: Mapping[str, str],
     workplace: Workplace,
     buildpacks: Path,
     settings: BuildSettings,
@@ -162,6 +162,7 @@ def builder_spec(
         verb: ``("detect",)`` or ``("compile", NAME)``.
         image: the builder's name in the engine.
         previous: the release whose variables and limits apply; ``None`` before the first push.
+        shared: variables every build gets that has none of its own.
         buildpacks: the directory of the built-in ones.
         host_env: the appliance's own environment; only what the settings name is passed on.
     """
@@ -177,7 +178,8 @@ def builder_spec(
         "STACK": settings.stack,
         "CF_STACK": cf_stack,
         **{name: host_env[name] for name in settings.pass_env if name in host_env},
-        **{name: release_env[name] for name in (BUILDPACK_VARIABLE, *SSH_VARIABLES) if release_env.get(name)},
+        **shared,
+        **{name: release_env[name] for name in (BUILDPACK_VARIABLE, *SSH_ENV) if release_env.get(name)},
     }
     mounts = [
         Mount(source=workplace.slug, target="/app", writable=True),

@@ -6,14 +6,16 @@ the same commit can be pushed again.
 """
 
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import trio
 
 from ..clock import Clock
-from ..errors import FlynnError
-from ..model import App, AppID, Release
+from ..errors import FlynnError, NotFound
+from ..model import SSH_ENV, App, AppID, Release
 from ..settings import BuildSettings
 from ..store import Database, Store, queries
 from .build import Builder, Source, wants_custom
@@ -37,11 +39,13 @@ class Current:
     Attributes:
         release: its current release, whose variables and limits the build gets.
         serving: the same when processes of it are wanted, else ``None``.
+        shared: what somebody set on `gitreceive` for every build.
     """
 
     app: App
     release: Release | None
     serving: Release | None
+    shared: Mapping[str, str]
 
 
 class Pushes:
@@ -110,6 +114,7 @@ class Pushes:
                 source = Source(
                     app=app,
                     previous=previous,
+                    shared=current.shared,
                     commit=update.new,
                     open_tar=lambda: repository.archive(update.new, push.objects),
                 )
@@ -179,4 +184,16 @@ def _read_current(db: Database, app_id: AppID) -> Current:
     app = queries.app(db, app_id)
     release = queries.release(db, app.release) if app.release else None
     formation = queries.find_formation(db, app.id, release.id) if release else None
-    return Current(app=app, release=release, serving=release if formation and formation.total else None)
+    return Current(
+        app=app,
+        release=release,
+        serving=release if formation and formation.total else None,
+        shared=_shared(db),
+    )
+
+
+def _shared(db: Database) -> Mapping[str, str]:
+    with suppress(NotFound):  # before it was made
+        env = queries.current_release(db, queries.app(db, "gitreceive").id).env
+        return {name: env[name] for name in SSH_ENV if env.get(name)}
+    return {}

@@ -24,11 +24,12 @@ import trio
 
 from ..engine import Engine, JobSpec, Mount, Partition
 from ..errors import EngineError, FlynnError
-from ..model import AppID, JobID
+from ..model import AppID, Artifact, JobID
 from ..settings import BuildSettings
 from .host import BUILD_SETTINGS, Host, read_host, shell_exports
 from .output import Say
 from .recipe import Recipe, StackRecipe, read_stack
+from .release import runner_artifact
 from .shipped import publish, shipped
 from .step import CLEANUP_S, run_program, show_output
 
@@ -68,6 +69,13 @@ class StackImage:
     name: str
     image: str
     present: bool
+
+
+def plain_images(settings: BuildSettings) -> tuple[Artifact, Artifact]:
+    """Return the runner and the builder for apps of no particular language, made already or not. Blocks: files."""
+    recipe = read_stack(shipped(f"stacks/{settings.stack}"), image=settings.stack_image)
+    runner, builder = (runner_artifact(recipe.reference(name)) for name in (recipe.runner(None), recipe.builder(None)))
+    return runner, builder
 
 
 class Stack:

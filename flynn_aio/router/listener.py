@@ -30,7 +30,6 @@ from .forward import Upstreams
 from .headers import Hop
 from .multiplex import Http2Client
 from .pages import TLS_EXPECTED
-from .pool import Dial
 from .wire import Watchman, Wire, WireBroken, tune
 
 logger = logging.getLogger(__name__)
@@ -264,7 +263,6 @@ async def open_listening(
     watchman: Watchman,
     context: ssl.SSLContext,
     *,
-    doors: Mapping[str, Dial],
     listeners: Listeners | None,
 ) -> AsyncIterator[Front]:
     """Accept clients while the block runs; leaving it drains them.
@@ -279,7 +277,6 @@ async def open_listening(
             http = sockets.enter_context(listen(settings.listen, settings.http_port))
             https = sockets.enter_context(listen(settings.listen, settings.https_port))
             listeners = Listeners(http=(http,), https=(https,))
-        upstreams.doors = doors
         async with trio.open_nursery() as connections:  # outlives accepting, for the drain
             front = Front(upstreams, watchman, context, connections)
             async with trio.open_nursery() as accepting:

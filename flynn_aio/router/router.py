@@ -18,7 +18,8 @@ from ..discoverd import Services
 from ..errors import FlynnError, Unavailable
 from ..model import JOB_META, JobID
 from ..settings import RouterSettings
-from ..store import EventFilter, Overflow, Store, Transaction, changes, queries
+from ..store import Database, EventFilter, Overflow, Store, Transaction, changes, queries
+from .domains import Domains
 from .forward import Upstreams
 from .listener import Front, Listeners, open_listening
 from .pages import Pages
@@ -37,7 +38,7 @@ COOKIE_KEY_BYTES = 32
 TIDY_S = 15.0
 RESYNC_S = 2.0
 """Pause before the routes are read again after the store could not answer; as upstream after a lost stream."""
-_ROUTE_EVENTS = EventFilter(object_types=frozenset({"route", "route_deletion", "app_deletion"}))
+_ROUTE_EVENTS = EventFilter(object_types=frozenset({"route", "route_deletion", "app_deletion", "domain_migration"}))
 
 
 class CertificateError(FlynnError):
@@ -60,6 +61,8 @@ class Router:
         self._services = services
         self.upstreams = upstreams
         self.watchman = watchman
+        self._domains = Domains()
+        self._dials: Mapping[str, Dial] = {}
         try:
             self.context = listening_context(*default, self._find_context)
             self._certificates = Certificates(self.context)
@@ -70,10 +73,10 @@ class Router:
             ) from exc
 
     def _find_context(self, host: str) -> ssl.SSLContext | None:
-        if host in self.upstreams.doors:
-            return self._certificates.default
+        if not host or host in self.upstreams.doors:
+            return self._certificates.context(None, host)
         site = self.upstreams.table.site(host)
-        return self._certificates.context(site.keypair) if site else None
+        return self._certificates.context(site.keypair, host) if site else None
 
     async def drained(self, job: JobID) -> None:
         """Wait until a job can be stopped without a request noticing.
@@ -95,10 +98,17 @@ class Router:
         )
 
     async def refresh(self) -> None:
-        """Read all routes and put them in use. Their certificates are ready before they are."""
-        table = await self._store.read(lambda db: Table(queries.routes(db, None)))
-        await self._certificates.prepare(table.keypairs)
+        """Read all routes and domains and put them in use. Their certificates are ready before they are."""
+        table, domains = await self._store.read(_read_table)
+        await self._certificates.prepare(table.keypairs, domains)
+        self._domains = domains
         self.upstreams.table = table
+        self.upstreams.doors = domains.doors(self._dials)
+
+    def open_doors(self, dials: Mapping[str, Dial]) -> None:
+        """Answer for the appliance's own hosts: label below the cluster's domains -> one new connection."""
+        self._dials = dials
+        self.upstreams.doors = self._domains.doors(dials)
 
     async def follow_routes(
         self, tcp: TcpRoutes, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -171,13 +181,19 @@ def open_front(
     """Open the front doors while the block runs; leaving it drains them.
 
     Args:
-        doors: host in lower case -> one new in-process connection that speaks HTTP/1.1. They win over routes.
+        doors: first label of a host below any of the cluster's domains -> one new in-process connection that
+            speaks HTTP/1.1. They win over routes.
         listeners: sockets that listen already, from `inherited`; without them the settings' ports are bound.
 
     Raises:
         ListenError: a port cannot be listened on.
     """
-    return open_listening(settings, router.upstreams, router.watchman, router.context, doors=doors, listeners=listeners)
+    router.open_doors(doors)
+    return open_listening(settings, router.upstreams, router.watchman, router.context, listeners=listeners)
+
+
+def _read_table(db: Database) -> tuple[Table, Domains]:
+    return Table(queries.routes(db)), Domains.of(queries.domain(db), queries.domain_certificates(db))
 
 
 def _read_files(settings: RouterSettings) -> tuple[bytes, bytes, bytes]:

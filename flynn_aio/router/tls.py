@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from .domains import Domains
 from .table import Keypair
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption, nothing else."""
 
 FindContext = Callable[[str], ssl.SSLContext | None]
-"""Host (lower case) -> the context its handshake gets; ``None`` when nobody answers there."""
+"""Host (lower case) -> the context its handshake gets; ``None`` when nobody answers there. Empty: no host was named."""
 
 
 def make_context(cert: bytes, key: bytes) -> ssl.SSLContext:
@@ -52,21 +53,22 @@ class Certificates:
     """The contexts in use.
 
     Args:
-        default: what is served where a route has no certificate of its own.
+        first: what is served where a route has no certificate of its own, until `prepare` knows better.
     """
 
-    def __init__(self, default: ssl.SSLContext) -> None:
-        self.default = default
+    def __init__(self, first: ssl.SSLContext) -> None:
+        self._first = first
         self._contexts: dict[Keypair, ssl.SSLContext] = {}
+        self._domains = Domains()
 
-    async def prepare(self, keypairs: Iterable[Keypair]) -> None:
+    async def prepare(self, keypairs: Iterable[Keypair], domains: Domains) -> None:
         """Make the contexts that are missing, and forget those no longer named.
 
         A certificate that OpenSSL refuses was stored before somebody could check it; its domain
         gets the default one rather than none.
         """
         contexts: dict[Keypair, ssl.SSLContext] = {}
-        for keypair in keypairs:
+        for keypair in {*keypairs, *domains.keypairs.values()}:
             known = self._contexts.get(keypair)
             if known is None:
                 try:
@@ -75,27 +77,28 @@ class Certificates:
                     logger.error("certificate refused", extra={"reason": str(exc)})
                     continue
             contexts[keypair] = known
-        self._contexts = contexts
+        self._contexts, self._domains = contexts, domains
 
-    def context(self, keypair: Keypair | None) -> ssl.SSLContext:
-        """Return the context for a site's certificate, or the default one."""
-        return self._contexts.get(keypair, self.default) if keypair else self.default
+    def context(self, keypair: Keypair | None, host: str = "") -> ssl.SSLContext:
+        """Return the context for a site's certificate, or that of the cluster's domain the host is below."""
+        for one in (keypair, self._domains.keypair(host)):
+            if one is not None and (found := self._contexts.get(one)):
+                return found
+        return self._first
 
 
 def listening_context(cert: bytes, key: bytes, find: FindContext) -> ssl.SSLContext:
     """Return the context handshakes begin with: it holds the default certificate and asks `find` by SNI.
 
-    A client that names no host gets the default certificate; one that names a host nobody
+    A client that names no host gets what `find` has for the empty name; one that names a host nobody
     answers for gets an alert, so that no certificate vouches for a stranger.
     """
     context = make_context(cert, key)
 
     def choose(sock: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
-        if name is None:
-            return None
-        found = find(name.lower())
+        found = find((name or "").lower())
         if found is None:
-            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+            return None if name is None else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         sock.context = found
         return None
 

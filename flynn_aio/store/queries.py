@@ -15,8 +15,11 @@ from ..model import (
     AppID,
     Artifact,
     ArtifactID,
+    BackupStatus,
+    ClusterBackup,
     Deployment,
     DeploymentID,
+    DomainMigration,
     Event,
     EventID,
     ExpandedFormation,
@@ -38,9 +41,11 @@ from ..model import (
     Sink,
     SinkID,
     Time,
+    TLSCert,
     Volume,
     VolumeID,
     as_uuid,
+    decode,
     numbered,
 )
 from . import rows
@@ -73,12 +78,23 @@ def app(db: Database, id_or_name: str) -> App:
     return rows.app(_one(db, "app", id_or_name, sql, (value,))[0])
 
 
+def is_builtin(db: Database, app_id: AppID) -> bool:
+    """Tell whether an app is a part of this process: see `model.system`."""
+    return bool(_all(db, "SELECT 1 FROM apps WHERE id = ? AND builtin", (app_id,)))
+
+
 def apps(db: Database) -> list[App]:
     return [rows.app(text) for (text,) in _all(db, "SELECT doc FROM apps WHERE deleted_at IS NULL ORDER BY seq DESC")]
 
 
 def artifact(db: Database, artifact_id: str) -> Artifact:
     return rows.artifact(_one(db, "artifact", artifact_id, "SELECT doc FROM artifacts WHERE id = ?", (artifact_id,))[0])
+
+
+def artifact_at(db: Database, like: Artifact) -> Artifact | None:
+    """Return the artifact of the same type and uri; ``None`` when there is none."""
+    found = _all(db, "SELECT doc FROM artifacts WHERE type = ? AND uri = ?", (like.type, like.uri))
+    return rows.artifact(found[0][0]) if found else None
 
 
 def artifacts(db: Database, ids: Iterable[ArtifactID] | None = None) -> list[Artifact]:
@@ -174,6 +190,12 @@ def deleted_formation(db: Database, request: ScaleRequest) -> ExpandedFormation 
 def expanded_formations(db: Database) -> list[ExpandedFormation]:
     """Return the formations of live apps with all they refer to."""
     return _expanded(db, "apps.deleted_at IS NULL AND releases.deleted_at IS NULL")[::-1]
+
+
+def active_formations(db: Database) -> list[ExpandedFormation]:
+    """Return every formation of a live app that wants a job, the one changed last first."""
+    found = _expanded(db, "apps.deleted_at IS NULL AND f.total > 0")
+    return sorted(found, key=lambda one: one.updated_at.timestamp() if one.updated_at else 0.0, reverse=True)
 
 
 def _expanded(db: Database, which: str, values: Sequence[object] = ()) -> list[ExpandedFormation]:
@@ -284,6 +306,7 @@ class Desired:
 
     Attributes:
         formations: those of live apps that want jobs, have jobs, or have a pending scale request; oldest first.
+            Never those of the apps that are this process.
         jobs: every job that is not down, also one-off and build jobs and those of deleted apps; oldest first.
         deployments: the unfinished ones, oldest first.
         volumes: those that are not destroyed, oldest first.
@@ -306,7 +329,7 @@ def desired(db: Database) -> Desired:
         in_progress.append(
             DeploymentInProgress(deployment=deployed, step=step, step_started_at=Time.parse(started), failures=failures)
         )
-    wanted = """apps.deleted_at IS NULL AND (
+    wanted = """apps.deleted_at IS NULL AND NOT apps.builtin AND (
                     f.total > 0
                     OR EXISTS (SELECT 1 FROM scale_requests AS s
                                WHERE s.app = f.app AND s.release = f.release AND s.state = 'pending')
@@ -516,3 +539,40 @@ def cluster_value(db: Database, key: str) -> str | None:
     """Return one of the cluster's own values, e.g. ``default_domain``; ``None`` before it is set."""
     found = _all(db, "SELECT value FROM cluster WHERE key = ?", (key,))
     return found[0][0] if found else None
+
+
+DEFAULT_DOMAIN = "default_domain"
+"""The cluster's own value that names its domain."""
+
+
+def domain(db: Database) -> str:
+    """Return the domain the cluster has now; empty before its first boot."""
+    return cluster_value(db, DEFAULT_DOMAIN) or ""
+
+
+def domain_certificates(db: Database) -> dict[str, TLSCert]:
+    """Return what the domains are served with that the cluster has moved to or from; none before it ever moved."""
+    return {name: decode(text, TLSCert) for name, text in _all(db, "SELECT domain, doc FROM domain_certificates")}
+
+
+def domain_migration(db: Database, migration_id: str) -> DomainMigration:
+    sql = "SELECT doc FROM domain_migrations WHERE id = ?"
+    return rows.domain_migration(_one(db, "domain migration", migration_id, sql, (migration_id,))[0])
+
+
+def unfinished_domain_migration(db: Database) -> DomainMigration | None:
+    found = _all(db, "SELECT doc FROM domain_migrations WHERE NOT finished")
+    return rows.domain_migration(found[0][0]) if found else None
+
+
+def backup(db: Database, backup_id: str) -> ClusterBackup:
+    return rows.backup(_one(db, "backup", backup_id, "SELECT doc FROM backups WHERE id = ?", (backup_id,))[0])
+
+
+def latest_backup(db: Database) -> ClusterBackup:
+    return rows.backup(_one(db, "backup", "latest", "SELECT doc FROM backups ORDER BY seq DESC LIMIT 1", ())[0])
+
+
+def running_backups(db: Database) -> list[ClusterBackup]:
+    found = _all(db, "SELECT doc FROM backups WHERE status = ? ORDER BY seq", (BackupStatus.RUNNING,))
+    return [rows.backup(text) for (text,) in found]

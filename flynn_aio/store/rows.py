@@ -14,7 +14,9 @@ from ..model import (
     App,
     AppID,
     Artifact,
+    ClusterBackup,
     Deployment,
+    DomainMigration,
     Event,
     EventID,
     Formation,
@@ -96,6 +98,14 @@ def provider(text: str) -> Provider:
 def resource(row: Row) -> Resource:
     text, apps = row
     return replace(decode(text, Resource), apps=decode(apps, list[AppID]))
+
+
+def domain_migration(text: str) -> DomainMigration:
+    return decode(text, DomainMigration)
+
+
+def backup(text: str) -> ClusterBackup:
+    return decode(text, ClusterBackup)
 
 
 def event(row: Row) -> Event:

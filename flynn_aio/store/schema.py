@@ -141,6 +141,33 @@ def resources(db: Database) -> None:
     )
 
 
+@migrations()
+def the_cluster_itself(db: Database) -> None:
+    """Apps that are parts of this process, the move to another domain, backups."""
+    _run(
+        db.conn,
+        """
+        -- 1 for the system apps that are this process: nothing of them is scheduled, scaled or deleted.
+        ALTER TABLE apps ADD COLUMN builtin INTEGER NOT NULL DEFAULT 0;
+        UPDATE apps SET builtin = 1
+            WHERE deleted_at IS NULL AND name IN ('controller', 'gitreceive', 'router', 'discoverd')
+                AND json_extract(doc, '$.meta."flynn-system-app"') = 'true';
+
+        CREATE TABLE domain_migrations (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, finished INTEGER NOT NULL, doc TEXT NOT NULL
+        );
+        CREATE UNIQUE INDEX unfinished_domain_migration ON domain_migrations (finished) WHERE NOT finished;
+
+        -- What each domain the cluster has moved to or from is served with: a TLSCert.
+        CREATE TABLE domain_certificates (domain TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
+
+        CREATE TABLE backups (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL, doc TEXT NOT NULL
+        );
+        """,
+    )
+
+
 def _run(conn: sqlite3.Connection, script: str) -> None:
     """Execute several statements inside the migration's transaction; `executescript` would commit it."""
     statement = ""

@@ -11,7 +11,7 @@ from flynn_aio.engine import FakeEngine, open_fake_engine
 from flynn_aio.logs import Logs, open_logs
 from flynn_aio.providers import Providers
 from flynn_aio.settings import ControllerSettings, LogSettings, ProviderSettings
-from flynn_aio.store import Keyring, Store, changes, inline, key_hash
+from flynn_aio.store import Keyring, Store, changes, inline, key_hash, queries
 
 from ..support.build import DOMAIN
 from ..support.http_client import HTTPClient
@@ -65,6 +65,7 @@ async def open_stage(store, clock, settings, tmp_path):
     @asynccontextmanager
     async def open_one(settings=settings, *, store=store, logs=None, git=no_git, status=None):
         await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
+        await store.transact(lambda tx: changes.set_cluster_value(tx, queries.DEFAULT_DOMAIN, DOMAIN))
         log_settings = LogSettings(dir=tmp_path / "logs")
         providers = Providers(ProviderSettings(ca_certificate=tmp_path / "no-ca.pem"), Services())
         async with (

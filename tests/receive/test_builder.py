@@ -90,6 +90,7 @@ def test_a_builder_gets_no_secret_and_only_what_the_settings_pass_on(tmp_path):
         cf_stack="cflinuxfs3",
         commit="c0ffee",
         previous=previous,
+        shared={"SSH_CLIENT_KEY": "everybody's", "SSH_CLIENT_HOSTS": "example.test ssh-rsa"},
         workplace=place,
         buildpacks=Path("/packs"),
         settings=settings,
@@ -99,9 +100,10 @@ def test_a_builder_gets_no_secret_and_only_what_the_settings_pass_on(tmp_path):
     assert spec.memory_bytes == 1024 * MIB
     assert set(spec.env) == {
         *("PATH", "TERM", "HOME", "REQUEST_ID", "CURL_TIMEOUT", "CURL_CONNECT_TIMEOUT", "SOURCE_VERSION", "STACK"),
-        *("CF_STACK", "HTTP_PROXY", "BUILDPACK_URL", "SSH_CLIENT_KEY"),
+        *("CF_STACK", "HTTP_PROXY", "BUILDPACK_URL", "SSH_CLIENT_KEY", "SSH_CLIENT_HOSTS"),
         *("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT", "NODE_EXTRA_CA_CERTS"),
     }
+    assert spec.env["SSH_CLIENT_KEY"] == "k"  # the app's own
     assert set(spec.mounts) == {
         Mount(source=Path("/s"), target="/app", writable=True),
         Mount(source=Path("/c"), target="/cache", writable=True),

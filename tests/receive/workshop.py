@@ -133,6 +133,7 @@ class Project:
             cf_stack=images.cf_stack,
             commit="0" * 40,
             previous=Release(app_id=APP.id, env=self.env),
+            shared={},
             workplace=place,
             buildpacks=images.buildpacks,
             settings=self.workshop.settings,

@@ -15,7 +15,7 @@ from flynn_aio.discoverd import Services, Snapshot
 from flynn_aio.model import JOB_META, App, Instance, Route, RouteType, instance_id
 from flynn_aio.router import Dial, Front, Router, open_front, open_router
 from flynn_aio.settings import RouterSettings, StoreSettings
-from flynn_aio.store import Store, changes, inline, open_store
+from flynn_aio.store import Store, changes, inline, open_store, queries
 from tests.support.certs import Authority
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
@@ -109,6 +109,12 @@ def settings(key_files: tuple[Path, Path]) -> RouterSettings:
     )
 
 
+@asynccontextmanager
+async def _at_home(store: Store) -> AsyncIterator[None]:
+    await store.transact(lambda tx: changes.set_cluster_value(tx, queries.DEFAULT_DOMAIN, "flynn.test"))
+    yield
+
+
 OpenHouse = Callable[..., AbstractAsyncContextManager[House]]
 
 
@@ -123,6 +129,7 @@ def open_house(settings: RouterSettings, tmp_path: Path) -> OpenHouse:
             backends = Backends(nursery)
             async with (
                 open_store(StoreSettings(path=tmp_path / "flynn.db"), SystemClock(), run_blocking=inline) as store,
+                _at_home(store),
                 open_router(own, store, backends.services) as router,
                 open_front(own, router, doors=doors or {}) as front,
             ):

@@ -164,7 +164,7 @@ async def test_a_door_wins_over_routes(open_house: OpenHouse):
             nursery.start_soon(serve, trio.SocketStream(theirs))
             return trio.SocketStream(ours)
 
-        async with open_house(doors={"controller.flynn.test": dial}) as house, await house.http() as stream:
+        async with open_house(doors={"controller": dial}) as house, await house.http() as stream:
             for _ in range(3):
                 answer = await ask(stream, http(host=b"Controller.flynn.test:80"))
                 assert answer.body == b"door"

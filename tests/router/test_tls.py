@@ -77,7 +77,7 @@ async def test_a_door_is_served_with_the_clusters_certificate(open_house, client
         raise OSError("closed")
 
     async with (
-        open_house(doors={"controller.flynn.test": no_one}) as house,
+        open_house(doors={"controller": no_one}) as house,
         tls_stream(house, client_context, "controller.flynn.test") as stream,
     ):
         assert (await ask(stream, http(host=b"controller.flynn.test"))).status == 503

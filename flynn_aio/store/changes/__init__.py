@@ -7,6 +7,13 @@ wait for. A change that raises has written nothing.
 from .apps import create_app, delete_app, fail_app_deletion, update_app
 from .cluster import set_cluster_value
 from .deployments import create_deployment, finish_deployment, note_deployment_step
+from .domain import (
+    begin_domain_migration,
+    cluster_env,
+    finish_domain_migration,
+    keep_domain_certificate,
+    switch_domain,
+)
 from .formations import (
     cancel_scale_request,
     complete_scale_request,
@@ -32,14 +39,17 @@ from .resources import (
 )
 from .routes import create_route, delete_route, update_route
 from .sinks import create_sink, delete_sink
+from .system import keep_own_route, keep_system_app
 from .volumes import create_volume, decommission_volume, note_created_volumes, put_volume
 
 __all__ = [
     "add_key",
     "add_resource_app",
     "begin_app_deletion",
+    "begin_domain_migration",
     "begin_provisioning",
     "cancel_scale_request",
+    "cluster_env",
     "complete_scale_request",
     "create_app",
     "create_artifact",
@@ -62,6 +72,10 @@ __all__ = [
     "end_provisioning",
     "fail_app_deletion",
     "finish_deployment",
+    "finish_domain_migration",
+    "keep_domain_certificate",
+    "keep_own_route",
+    "keep_system_app",
     "note_created_volumes",
     "note_deployment_step",
     "orphan_provisioning",
@@ -74,6 +88,7 @@ __all__ = [
     "set_cluster_value",
     "set_formation",
     "stop_job",
+    "switch_domain",
     "update_app",
     "update_route",
 ]

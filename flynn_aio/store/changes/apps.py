@@ -11,6 +11,7 @@ from ...model import (
     DEFAULT_DEPLOY_TIMEOUT_S,
     GC_DEFAULT,
     GC_META,
+    SYSTEM_APPS,
     App,
     AppDeletion,
     AppDeletionEvent,
@@ -26,6 +27,7 @@ from ...model import (
 )
 from .. import queries, rows
 from ..transaction import Transaction
+from .builtin import refuse_builtin
 from .deployments import abandon_deployment
 from .formations import drop_formation
 from .jobs import stop_one_off_jobs
@@ -117,6 +119,8 @@ def update_app(
         deploy_timeout: seconds, at least 1.
     """
     old = queries.app(tx.db, app_id)
+    if meta is not None and queries.is_builtin(tx.db, app_id):
+        meta = meta | SYSTEM_APPS[old.name].meta  # what tells clients to leave it alone
     updated = replace(
         old,
         meta=old.meta if meta is None else meta,
@@ -140,7 +144,9 @@ def delete_app(tx: Transaction, app_id: AppID, *, deprovisioned: Sequence[Resour
 
     Raises:
         Conflict: the app has resources of its own, which nobody would know of any more.
+        ValidationError: it is a part of this process.
     """
+    refuse_builtin(tx, app_id, "deleted")
     app = queries.app(tx.db, app_id)
     if own := queries.own_resources(tx.db, app_id):
         raise Conflict(f"app {app.name} has resources of its own, which must be given back first: {own[0].id}")

@@ -28,7 +28,8 @@ def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> 
     if queries.unfinished_deployment(tx.db, app_id):
         raise ValidationError("Cannot create deploy, there is already one in progress for this app.")
     old = queries.find_formation(tx.db, app_id, app.release) if app.release else None
-    moves = old is not None and old.total > 0 and app.release != release_id
+    runs = old is not None and old.total > 0 and not queries.is_builtin(tx.db, app_id)
+    moves = runs and app.release != release_id
     batch_size = app.meta.get(BATCH_SIZE_META, "")
     deployment = Deployment(
         id=DeploymentID(tx.new_id()),

@@ -8,9 +8,12 @@ from ...errors import NotFound, ValidationError
 from ...model import AppID, DeprecatedScale, Formation, Release, ReleaseID, ScaleRequest, ScaleRequestID, ScaleState
 from .. import queries, rows
 from ..transaction import Transaction
+from .builtin import refuse_builtin
 
 Processes = Mapping[str, int]
 Tags = Mapping[str, Mapping[str, str]]
+
+SCALED = "scaled: there is always one of each of its processes"
 
 
 def create_scale_request(
@@ -66,6 +69,7 @@ def delete_formation(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> N
     Raises:
         NotFound: there is none.
     """
+    refuse_builtin(tx, app_id, SCALED)
     queries.formation(tx.db, app_id, release_id)
     drop_formation(tx, app_id, release_id)
 
@@ -99,6 +103,7 @@ def _scale(
     *,
     asked: tuple[Processes | None, Tags | None],
 ) -> ScaleRequest:
+    refuse_builtin(tx, old.app, SCALED)
     release = queries.release(tx.db, old.release)
     _check(release, processes)
     formation = replace(old, processes=processes, tags=tags, created_at=old.created_at or tx.now, updated_at=tx.now)

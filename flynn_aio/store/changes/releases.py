@@ -3,9 +3,10 @@
 from msgspec.structs import replace
 
 from ...errors import NotFound, ObjectExists, ValidationError
-from ...model import AppID, Artifact, ArtifactID, Release, ReleaseID, as_uuid, filled, plain
+from ...model import App, AppID, Artifact, ArtifactID, Release, ReleaseID, as_uuid, filled, plain
 from .. import queries, rows
 from ..transaction import Transaction
+from .builtin import check_builtin_release, follow_release
 from .formations import drop_formation
 
 
@@ -13,9 +14,8 @@ def create_artifact(tx: Transaction, artifact: Artifact) -> Artifact:
     """Create an artifact, or return the one that has its type and uri already."""
     if artifact.id and as_uuid(artifact.id) is None:
         raise ValidationError("must be a UUID", field="id")
-    same = tx.execute("SELECT doc FROM artifacts WHERE type = ? AND uri = ?", (artifact.type, artifact.uri))
-    if same:
-        created = rows.artifact(same[0][0])
+    if same := queries.artifact_at(tx.db, artifact):
+        created = same
     else:
         created = replace(artifact, id=ArtifactID(artifact.id or tx.new_id()), created_at=tx.now)
         if tx.execute("SELECT 1 FROM artifacts WHERE id = ?", (created.id,)):
@@ -71,13 +71,21 @@ def _check_env(release: Release) -> None:
 def set_app_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Release:
     """Make a release the current one. Only the pointer moves; nothing is scaled."""
     app, release = queries.app(tx.db, app_id), queries.release(tx.db, release_id)
+    check_builtin_release(tx, app, release)
+    point_at_release(tx, app, release)
+    if queries.is_builtin(tx.db, app_id):
+        follow_release(tx, app_id, release_id)
+    return release
+
+
+def point_at_release(tx: Transaction, app: App, release: Release) -> None:
+    """Move an app's pointer, unchecked."""
     body: dict[str, object] = {"release": plain(release)}
     if app.release is not None:
         body = {"prev_release": plain(queries.release(tx.db, app.release))} | body
-    moved = replace(app, release=release_id, updated_at=tx.now)
-    tx.execute("UPDATE apps SET doc = ? WHERE id = ?", (rows.doc(moved), app_id))
-    tx.emit("app_release", release_id, body, app=app_id)
-    return release
+    moved = replace(app, release=release.id, updated_at=tx.now)
+    tx.execute("UPDATE apps SET doc = ? WHERE id = ?", (rows.doc(moved), app.id))
+    tx.emit("app_release", release.id, body, app=app.id)
 
 
 def delete_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> None:

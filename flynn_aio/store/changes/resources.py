@@ -15,6 +15,7 @@ from ...errors import Conflict, NotFound, ObjectExists, ValidationError
 from ...model import AppID, Provider, ProviderID, Resource, ResourceID
 from .. import queries, rows
 from ..transaction import Transaction
+from .builtin import refuse_builtin
 
 
 def create_provider(tx: Transaction, *, name: str, url: str) -> Provider:
@@ -133,7 +134,12 @@ def remove_resource_app(tx: Transaction, resource: Resource, app: AppID) -> Reso
 
 
 def begin_app_deletion(tx: Transaction, app: AppID) -> bool:
-    """Write down that an app goes once its resources are given back; tell whether that was news."""
+    """Write down that an app goes once its resources are given back; tell whether that was news.
+
+    Raises:
+        ValidationError: it is a part of this process.
+    """
+    refuse_builtin(tx, app, "deleted")
     return bool(tx.execute("INSERT INTO app_deletions (app) VALUES (?) ON CONFLICT DO NOTHING RETURNING 1", (app,)))
 
 
