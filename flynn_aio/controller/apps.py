@@ -56,3 +56,13 @@ async def delete(parts: Parts, request: Request) -> Reply:
     if rest is not None:
         parts.background.start_soon(rest, parts, app_id)
     return EMPTY
+
+
+async def collect(parts: Parts, request: Request) -> Reply:
+    """Delete the app's old slug releases; the `app_garbage_collection` event says which."""
+
+    def change(tx: Transaction) -> None:
+        changes.collect_releases(tx, queries.app(tx.db, request.app).id)
+
+    await parts.store.transact(change)
+    return EMPTY

@@ -116,6 +116,7 @@ TABLE = (
     Endpoint("POST", "/apps/:app", apps.update, takes=AppUpdateRequest, gives=App),
     Endpoint("POST", "/apps/:app/meta", apps.update, takes=AppUpdateRequest, gives=App),
     Endpoint("DELETE", "/apps/:app", apps.delete, gives=None),
+    Endpoint("POST", "/apps/:app/gc", apps.collect, gives=None),
     Endpoint("GET", "/apps/:app/log", log.get, Auth.STREAM, gives=log.GIVES, params=log.PARAMS),
     Endpoint("GET", "/artifacts", artifacts.list_all, gives=list[Artifact]),
     Endpoint("POST", "/artifacts", artifacts.create, takes=ArtifactRequest, gives=Artifact),

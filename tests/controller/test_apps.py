@@ -143,3 +143,25 @@ async def test_deleting_an_app_takes_its_logs_along(stage, client, store, tmp_pa
     assert event["object_id"] == app.id
     assert event["data"]["error"] == ""
     assert [route["domain"] for route in event["data"]["app_deletion"]["deleted_routes"]] == ["hello.flynn.test"]
+
+
+async def test_collecting_old_releases_is_answered_at_once_and_told_by_an_event(client):
+    app = (await client.post("/apps", {"name": "hello"})).json()
+    answer = await client.post("/apps/hello/gc", None)
+    assert (answer.status, answer.body) == (200, b"")
+    [event] = (await client.get(f"/events?app_id={app['id']}&object_types=app_garbage_collection")).json()
+    assert event["object_id"] == app["id"]
+    assert event["data"] == {"app_garbage_collection": {"app_id": app["id"], "deleted_releases": []}, "error": ""}
+    assert (await client.post("/apps/nobody/gc", None)).status == 404
+
+
+async def test_create_app_default_gc(client):
+    """TestCreateAppDefaultGC: ten unless said otherwise; other meta is kept."""
+    for given, kept in (
+        (None, GC),
+        ({"a": "b"}, GC | {"a": "b"}),
+        ({"gc.max_inactive_slug_releases": "false"}, {"gc.max_inactive_slug_releases": "false"}),
+        ({"gc.max_inactive_slug_releases": "3"}, {"gc.max_inactive_slug_releases": "3"}),
+    ):
+        app = (await client.post("/apps", {"meta": given})).json()
+        assert app["meta"] == kept

@@ -22,6 +22,7 @@ from .formations import (
     put_formation,
     set_formation,
 )
+from .garbage import collect_releases
 from .jobs import put_job, stop_job
 from .keys import add_key, remove_key
 from .releases import create_artifact, create_release, delete_release, set_app_release
@@ -50,6 +51,7 @@ __all__ = [
     "begin_provisioning",
     "cancel_scale_request",
     "cluster_env",
+    "collect_releases",
     "complete_scale_request",
     "create_app",
     "create_artifact",

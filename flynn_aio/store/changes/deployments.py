@@ -9,6 +9,7 @@ from ...errors import NotFound, ValidationError
 from ...model import AppID, Deployment, DeploymentEvent, DeploymentID, DeploymentStatus, ReleaseID
 from .. import queries, rows
 from ..transaction import Transaction
+from .garbage import collect_releases
 from .releases import set_app_release
 
 BATCH_SIZE_META = "flynn-deploy-batch-size"
@@ -64,7 +65,10 @@ def note_deployment_step(tx: Transaction, deployment_id: DeploymentID, step: str
 
 
 def finish_deployment(tx: Transaction, deployment_id: DeploymentID, *, error: str = "") -> Deployment:
-    """End a deployment; without an error its release becomes the app's current one. Idempotent."""
+    """End a deployment; without an error its release becomes the app's current one. Idempotent.
+
+    The old releases it leaves behind are collected then, those the app does not want to keep.
+    """
     deployment = queries.deployment(tx.db, deployment_id)
     if deployment.finished_at is not None:
         return deployment
@@ -74,6 +78,8 @@ def finish_deployment(tx: Transaction, deployment_id: DeploymentID, *, error: st
     if not error:
         set_app_release(tx, finished.app, finished.new_release)
     _emit(tx, finished, error)
+    if not error:
+        collect_releases(tx, finished.app)
     return finished
 
 
