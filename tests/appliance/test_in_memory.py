@@ -248,6 +248,61 @@ async def test_a_crash_in_the_middle_of_anything_is_only_a_start(settings, engin
             await eventually(settled, within_s=20)
 
 
+async def test_a_volume_outlives_jobs_and_appliances_and_is_seen_to(settings, engine, tmp_path):
+    """Through every part at once: release, deployment, volume, decommission, deletion."""
+
+    async def diary(process):
+        files = process.files.get("/data", {})
+        files["diary"] = files.get("diary", b"") + process.spec.env["FLYNN_JOB_ID"].encode() + b"\n"
+        return await web(process)
+
+    def written(job):
+        return engine._jobs[job.partition("-")[2]].process.files["/data"]["diary"].decode().split()
+
+    async def next_alone(world, before):
+        async def alone():
+            now = await world.jobs()
+            return now if len(now) == 1 and before not in now else None
+
+        [job] = await eventually(alone, within_s=20)
+        return job
+
+    engine.script(diary, type="web")
+    async with running(settings, engine) as world:
+        await world.api.post("/apps", {"name": "hello"})
+        await pushed(world, tmp_path)
+        release = (await world.api.get("/apps/hello/release")).json()
+        del release["id"]
+        release["processes"]["web"]["volumes"] = [{"path": "/data"}]
+        new = (await world.api.post("/releases", release)).json()
+        [before] = await world.jobs()
+        await world.api.post("/apps/hello/deploy", {"id": new["id"]})
+        first = await next_alone(world, before)
+        [volume] = (await world.api.get("/apps/hello/volumes")).json()
+        assert (volume["job"], volume["path"]) == (first.partition("-")[2], "/data")
+        assert (volume["state"], volume["release"]) == ("created", new["id"])
+        engine.crash(first.partition("-")[2])
+        second = await next_alone(world, first)
+    engine.crash(second.partition("-")[2])  # while nobody looked
+    async with running(settings, engine) as world:
+        third = await next_alone(world, second)
+        assert written(third) == [first, second, third]
+        assert await engine.volumes() == {volume["id"]}
+        path = f"/apps/hello/volumes/{volume['id']}/decommission"
+        assert (await world.api.put(path, {"id": volume["id"]})).status == 200
+        await world.api.delete(f"/apps/hello/jobs/{third}")
+        fourth = await next_alone(world, third)
+        assert written(fourth) == [fourth]
+        assert len(await engine.volumes()) == 2
+        await world.api.delete("/apps/hello")
+
+        async def swept():
+            return not await engine.volumes() and not await engine.jobs()
+
+        await eventually(swept, within_s=20)
+        assert {one["state"] for one in (await world.api.get("/volumes")).json()} == {"destroyed"}
+
+
 async def test_files_of_keys_are_not_for_everybody(settings):
     settings.data_dir.mkdir()
     prepare_files(settings)
