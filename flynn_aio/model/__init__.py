@@ -4,6 +4,7 @@ Words used here:
 
 - *app*: a name with settings and a current release.
 - *artifact*: something immutable a release is made of: an image or a slug.
+- *layer*: a tar of files, known by its SHA-256; an image made of layers has a *manifest* that names them.
 - *release*: artifacts, environment and process types, frozen together.
 - *process type*: how one kind of process of a release is run.
 - *formation*: how many of each process type of a release are wanted.
@@ -70,6 +71,22 @@ from .ids import (
     full_job_id,
     is_app_name,
 )
+from .image import (
+    BLOBSTORE_META,
+    BLOBSTORE_URL,
+    LAYER_TYPE,
+    LAYER_URL_TEMPLATE,
+    MANIFEST_TYPE,
+    ImageEntrypoint,
+    ImageLayer,
+    ImageManifest,
+    ImagePlatform,
+    ImageRootfs,
+    blobs,
+    image_artifact,
+    image_layers,
+    is_layer_id,
+)
 from .job import Job, JobState, NewJob, PlacedJob
 from .json import Time, convert, decode, encode, plain
 from .key import Key
@@ -111,6 +128,8 @@ __all__ = [
     "APP_META",
     "APP_NAME_MAX",
     "APP_NAME_META",
+    "BLOBSTORE_META",
+    "BLOBSTORE_URL",
     "CA_ENV",
     "CERT_ENV",
     "CRITICAL_META",
@@ -124,6 +143,9 @@ __all__ = [
     "HOST_ID",
     "IMAGE_SCHEME",
     "JOB_META",
+    "LAYER_TYPE",
+    "LAYER_URL_TEMPLATE",
+    "MANIFEST_TYPE",
     "MIB",
     "RELEASE_META",
     "SLUGBUILDER_TYPE",
@@ -158,6 +180,11 @@ __all__ = [
     "ExpandedFormation",
     "Formation",
     "HealthCheck",
+    "ImageEntrypoint",
+    "ImageLayer",
+    "ImageManifest",
+    "ImagePlatform",
+    "ImageRootfs",
     "Instance",
     "Job",
     "JobFacts",
@@ -201,15 +228,19 @@ __all__ = [
     "VolumeType",
     "as_uuid",
     "bare_job_id",
+    "blobs",
     "convert",
     "decode",
     "encode",
     "filled",
     "full_job_id",
+    "image_artifact",
+    "image_layers",
     "instance_id",
     "is_app_name",
     "is_below",
     "is_domain",
+    "is_layer_id",
     "is_web",
     "numbered",
     "parent_ref",

@@ -1,6 +1,7 @@
 """Artifact: something immutable a release is made of: a stack image, a slug, an app's own image.
 
 Its uri tells which: `image:NAME` is an image the engine holds, `slug:ID` a slug directory of ours.
+Any other one is an image of its own, made of the layers its manifest names.
 """
 
 from typing import Any
@@ -37,3 +38,11 @@ class Artifact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def slug(self) -> str | None:
         """The id of this slug; ``None`` when it is not one."""
         return self.uri.removeprefix(SLUG_SCHEME) if self.uri.startswith(SLUG_SCHEME) else None
+
+    @property
+    def layers(self) -> list[str]:
+        """The ids of the layers its manifest names, lowest first. A manifest that is none names none."""
+        try:
+            return [str(layer["id"]) for part in (self.manifest or {})["rootfs"] for layer in part["layers"]]
+        except (LookupError, TypeError):
+            return []

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from ..model import (
     IMAGE_SCHEME,
+    MANIFEST_TYPE,
     SLUG_SCHEME,
     SLUGBUILDER_TYPE,
     SYSTEM_IMAGE_META,
@@ -33,7 +34,6 @@ WEB_PORT = 8080
 STACK_META = "slugrunner.stack"
 COMMIT_META = "git.commit"
 ARTIFACT_TYPE = "flynn"
-MANIFEST_TYPE = "application/vnd.flynn.image.manifest.v1+json"
 RUNNER_UID = 5000
 
 

@@ -11,6 +11,7 @@ from sqlite_utils import Database
 
 from ..errors import NotFound
 from ..model import (
+    SYSTEM_IMAGE_META,
     App,
     AppID,
     Artifact,
@@ -46,6 +47,7 @@ from ..model import (
     VolumeID,
     as_uuid,
     decode,
+    image_layers,
     numbered,
 )
 from . import rows
@@ -139,6 +141,34 @@ def live_slugs(db: Database) -> set[str]:
              JOIN artifacts ON artifacts.id = used.value
              WHERE releases.deleted_at IS NULL AND artifacts.uri LIKE 'slug:%'"""
     return {slug for (text,) in _all(db, sql) if (slug := rows.artifact(text).slug)}
+
+
+def unused_artifacts(db: Database, ids: Iterable[ArtifactID]) -> list[Artifact]:
+    """Return those of these artifacts that no undeleted release is made of; never one of the system's."""
+    sql = """SELECT doc FROM artifacts WHERE id IN (SELECT value FROM json_each(?))
+               AND id NOT IN (SELECT used.value FROM releases, json_each(releases.doc, '$.artifacts') AS used
+                              WHERE releases.deleted_at IS NULL)
+             ORDER BY seq"""
+    found = [rows.artifact(text) for (text,) in _all(db, sql, (rows.doc(sorted(ids)),))]
+    return [artifact for artifact in found if artifact.meta.get(SYSTEM_IMAGE_META) != "true"]
+
+
+def used_layers(db: Database) -> set[str]:
+    """Return the ids of the layers that some artifact names."""
+    return {layer for artifact in _layered(db).values() for layer in artifact.layers}
+
+
+def used_images(db: Database) -> set[tuple[str, ...]]:
+    """Return what the images of undeleted releases are made of: the ids of their layers, lowest first."""
+    layered = _layered(db)
+    sql = "SELECT DISTINCT json_extract(doc, '$.artifacts') FROM releases WHERE deleted_at IS NULL"
+    found = [decode(text, list[str]) for (text,) in _all(db, sql) if text]
+    return {layers for ids in found if (layers := image_layers(layered[one] for one in ids if one in layered))}
+
+
+def _layered(db: Database) -> dict[str, Artifact]:
+    sql = "SELECT id, doc FROM artifacts WHERE json_type(doc, '$.manifest.rootfs') = 'array'"
+    return {found: rows.artifact(text) for found, text in _all(db, sql)}
 
 
 # Formations and jobs

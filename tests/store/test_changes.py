@@ -355,3 +355,38 @@ async def test_slugs_live_as_long_as_a_release_refers_to_them(store):
     assert await store.read(queries.live_slugs) == {"abc"}
     await store.transact(lambda tx: changes.delete_app(tx, app.id))
     assert await store.read(queries.live_slugs) == set()
+
+
+async def test_an_artifact_goes_with_its_last_release_and_layers_with_their_last_artifact(store):
+    app = await make_app(store)
+
+    def image(*layers):
+        manifest = {"rootfs": [{"layers": [{"id": one} for one in layers]}]}
+        uri = f"http://blobs/{'-'.join(layers)}.json"
+        template = "http://blobs/{id}.tar"
+        meta = {"blobstore": "true"}
+        return Artifact(type="flynn", uri=uri, meta=meta, manifest=manifest, layer_url_template=template)
+
+    def release_of(artifact):
+        def change(tx):
+            created = changes.create_artifact(tx, artifact)
+            return changes.create_release(tx, Release(app_id=app.id, artifacts=[created.id]))
+
+        return store.transact(change)
+
+    first, again, other = [
+        await release_of(one) for one in (image("s", "a", "a"), image("s", "a", "a"), image("s", "b"))
+    ]
+    assert await store.read(queries.used_layers) == {"s", "a", "b"}
+    assert await store.read(queries.used_images) == {("s", "a", "a"), ("s", "b")}
+    for release in (first, again, other):
+        await store.transact(lambda tx, id=release.id: changes.delete_release(tx, app.id, id))
+    files = [data["release_deletion"].get("deleted_files") for _, data in await history(store, "release_deletion")]
+    assert files == [
+        None,
+        ["http://blobs/s-a-a.json", "http://blobs/a.tar"],
+        ["http://blobs/s-b.json", "http://blobs/s.tar", "http://blobs/b.tar"],
+    ]
+    assert await store.read(queries.used_layers) == set()
+    assert await store.read(queries.used_images) == set()
+    assert await store.read(queries.artifacts) == []

@@ -1,9 +1,23 @@
 """Changes to artifacts and releases. Both are only ever created and forgotten."""
 
+from collections.abc import Container, Sequence
+
 from msgspec.structs import replace
 
 from ...errors import NotFound, ObjectExists, ValidationError
-from ...model import App, AppID, Artifact, ArtifactID, Release, ReleaseID, as_uuid, filled, plain
+from ...model import (
+    BLOBSTORE_META,
+    App,
+    AppID,
+    Artifact,
+    ArtifactID,
+    Release,
+    ReleaseID,
+    as_uuid,
+    blobs,
+    filled,
+    plain,
+)
 from .. import queries, rows
 from ..transaction import Transaction
 from .builtin import check_builtin_release, follow_release
@@ -91,8 +105,9 @@ def point_at_release(tx: Transaction, app: App, release: Release) -> None:
 def delete_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> None:
     """Delete a release of an app, or, while other apps use it, only the app's formation of it.
 
-    The `release_deletion` event says which. The files behind its artifacts are swept later, by
-    whoever keeps them.
+    The `release_deletion` event says which, and what else goes: the artifacts no other release is
+    made of, and the layers no other artifact has. Their rows go here, so nothing ever refers to a
+    file that is not there; the files are swept afterwards, by whoever keeps them.
 
     Raises:
         ValidationError: it is the app's current release, or the one a deployment may go back to.
@@ -111,8 +126,7 @@ def delete_release(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Non
     others = [other for (other,) in tx.execute(f"{_users(':release')} ORDER BY app", {"release": release_id})]
     files: list[str] = []
     if not others:
-        _drop(tx, release)
-        files = [artifact.uri for artifact in queries.artifacts(tx.db, release.artifacts) if _was_last(tx, artifact)]
+        files = _drop(tx, [release])
     deletion = {"app": app_id, "release": release_id, "remaining_apps": others or None, "deleted_files": files or None}
     tx.emit("release_deletion", release_id, {"release_deletion": plain(deletion), "error": ""}, app=app_id)
 
@@ -126,8 +140,7 @@ def drop_orphaned_releases(tx: Transaction) -> list[Release]:
             ORDER BY releases.seq DESC"""
     )
     orphaned = [rows.release(text) for (text,) in found]
-    for release in orphaned:
-        _drop(tx, release)
+    _drop(tx, orphaned)
     return orphaned
 
 
@@ -138,10 +151,22 @@ def _users(release: str) -> str:
                      WHERE apps.deleted_at IS NULL AND json_extract(apps.doc, '$.release') = {release}"""
 
 
-def _drop(tx: Transaction, release: Release) -> None:
-    tx.execute("UPDATE releases SET deleted_at = ? WHERE id = ?", (str(tx.now), release.id))
+def _drop(tx: Transaction, releases: Sequence[Release]) -> list[str]:
+    """Delete releases with the artifacts that only they are made of; return the URIs of the files these had."""
+    for release in releases:
+        tx.execute("UPDATE releases SET deleted_at = ? WHERE id = ?", (str(tx.now), release.id))
+    parts = {artifact_id for release in releases for artifact_id in release.artifacts}
+    lost = queries.unused_artifacts(tx.db, parts)
+    for artifact in lost:
+        tx.execute("DELETE FROM artifacts WHERE id = ?", (artifact.id,))
+    kept = queries.used_layers(tx.db)
+    return list(dict.fromkeys(uri for artifact in lost for uri in _files(artifact, kept)))
 
 
-def _was_last(tx: Transaction, artifact: Artifact) -> bool:
-    """Tell whether a slug has just lost its last release."""
-    return artifact.slug is not None and artifact.slug not in queries.live_slugs(tx.db)
+def _files(artifact: Artifact, kept: Container[str]) -> list[str]:
+    """Return what goes with an artifact: a slug, or a manifest and the layers nobody else has."""
+    if artifact.slug is not None:
+        return [artifact.uri]
+    if artifact.meta.get(BLOBSTORE_META) != "true":
+        return []
+    return [artifact.uri, *(url for layer, url in blobs(artifact).items() if layer not in kept)]

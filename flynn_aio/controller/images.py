@@ -1,0 +1,53 @@
+"""The image service: layers in, an artifact out. What `flynn docker push` speaks to, behind `images.D`.
+
+Source: `controller-api.md` §10.1; Flynn `tarreceive/main.go`.
+"""
+
+from ..errors import NotFound, ValidationError
+from ..model import Artifact, ImageManifest, image_artifact, is_layer_id
+from ..store import changes
+from .body import read_json, read_pieces
+from .request import Parts, Reply, Request, reply
+
+PIECE_WITHIN_S = 300.0
+"""Between two pieces of a layer; a client that is silent for longer has gone."""
+
+
+async def get_layer(parts: Parts, request: Request) -> Reply:
+    """Return what is known of a layer. It then stays for a while, so a client need not send it."""
+    layer = request.params["layer"]
+    found = await parts.layers.find(layer) if is_layer_id(layer) else None
+    if found is None:
+        raise NotFound(f"layer {layer!r} is not here")
+    return reply(found)
+
+
+async def create_layer(parts: Parts, request: Request) -> Reply:
+    """Take a layer: the body is its tar, whatever its content type says."""
+    layer = request.params["layer"]
+    if not is_layer_id(layer):
+        raise ValidationError(f"must be the SHA-256 of a tar in hex, not {layer!r}", field="layer")
+    return reply(await parts.layers.receive(layer, read_pieces(request, within_s=PIECE_WITHIN_S)))
+
+
+async def create_artifact(parts: Parts, request: Request) -> Reply:
+    """Create the artifact of an image whose layers are here, or return the one of the same manifest."""
+    artifact = image_artifact(_checked(read_json(request, ImageManifest)))
+    async with parts.layers.settling:  # so that no layer goes between the look and the row that refers to it
+        if missing := await parts.layers.missing(artifact.layers):
+            raise ValidationError(f"names layer {missing[0]!r}, which is not here; push it first", field="rootfs")
+        created: Artifact = await parts.store.transact(lambda tx: changes.create_artifact(tx, artifact))
+        await parts.layers.let_go(artifact.layers)
+    return reply(created)
+
+
+def _checked(manifest: ImageManifest) -> ImageManifest:
+    if not manifest.layers:
+        raise ValidationError("must name at least one layer", field="rootfs")
+    for layer in manifest.layers:
+        if not is_layer_id(layer):
+            raise ValidationError(f"names layer {layer!r}, which is no SHA-256 in hex", field="rootfs")
+    for name, entrypoint in manifest.entrypoints.items():
+        if any(not key or "=" in key or "\0" in key for key in entrypoint.env):
+            raise ValidationError("must not have an empty name or one with `=`", field=f"entrypoints.{name}.env")
+    return manifest
