@@ -20,6 +20,7 @@ from .discoverd import open_discoverd
 from .domain import open_migrations
 from .engine import Engine, open_engine
 from .errors import FlynnError
+from .images import open_layers
 from .logs import open_logs
 from .providers import Providers
 from .receive import Stack, open_receive
@@ -78,6 +79,7 @@ async def run(
             open_router(settings.router, store, services) as router,
             open_scheduler(settings.scheduler, store, engine, services, clock, drained=router.drained, tail=logs.tail),
             open_receive(settings.build, store, keys, engine, clock, tail=logs.tail) as receive,
+            open_layers(settings.images, store, engine, clock) as layers,
             open_controller(
                 settings.controller,
                 store,
@@ -87,12 +89,17 @@ async def run(
                 services,
                 clock,
                 git=receive.app,
+                layers=layers,
                 providers=Providers(settings.providers, services),
             ) as controller,
             open_front(
                 settings.router,
                 router,
-                doors={"controller": controller.dial("controller"), "git": controller.dial("git")},
+                doors={
+                    "controller": controller.dial("controller"),
+                    "git": controller.dial("git"),
+                    "images": controller.dial("images"),
+                },
                 listeners=listeners,
             ) as front,
             open_migrations(store, clock, keys=settings.data_dir / "keys", refresh=router.refresh),

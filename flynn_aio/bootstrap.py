@@ -36,7 +36,7 @@ from .store import Store, Transaction, changes, key_hash, queries
 
 logger = logging.getLogger(__name__)
 
-DIRECTORIES = ("keys", "run", "logs", "slugs", "volumes", "repos", "caches", "build")
+DIRECTORIES = ("keys", "run", "logs", "slugs", "layers", "volumes", "repos", "caches", "build")
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 MAY_BE_THERE = frozenset({"lock", "appliance.log", "flynn.db", "keys"})
 """Any of these in a directory tells that it is ours, or a copy of ours."""

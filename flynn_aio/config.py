@@ -23,6 +23,7 @@ from .settings import (
     ControllerSettings,
     DiscoverdSettings,
     EngineSettings,
+    ImageSettings,
     LogSettings,
     ProviderSettings,
     RouterSettings,
@@ -48,6 +49,7 @@ SECTIONS: dict[str, type] = {
     "router": RouterSettings,
     "build": BuildSettings,
     "providers": ProviderSettings,
+    "images": ImageSettings,
     "controller": ControllerSettings,
 }
 APPLIANCE_KEYS = ("data_dir", "domain")
@@ -94,6 +96,7 @@ def load(
         run_dir=run_dir,
         log_dir=data_dir / "logs",
         slug_dir=slugs,
+        layer_dir=data_dir / "layers",
         volume_dir=data_dir / "volumes",
         **values["engine"],
     )
@@ -116,6 +119,7 @@ def load(
             **values["build"],
         ),
         providers=ProviderSettings(ca_certificate=keys / "ca.pem", **values["providers"]),
+        images=ImageSettings(layer_dir=data_dir / "layers", **values["images"]),
         controller=ControllerSettings(
             domain=domain,
             ca_certificate=keys / "ca.pem",

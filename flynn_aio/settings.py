@@ -33,6 +33,7 @@ class EngineSettings:
     """Sockets, containers.conf, the service's working directory."""
     log_dir: Path
     slug_dir: Path
+    layer_dir: Path
     volume_dir: Path
     podman: str = "podman"
     runtime: str = "auto"
@@ -149,6 +150,12 @@ class ProviderSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSettings:
+    layer_dir: Path
+    max_layer_bytes: int = 8192 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
     domain: str
     ca_certificate: Path
@@ -178,6 +185,7 @@ class Settings:
     router: RouterSettings
     build: BuildSettings
     providers: ProviderSettings
+    images: ImageSettings
     controller: ControllerSettings
     sources: dict[str, str] = field(default_factory=dict)
     """Where each key that is not a default came from: ``router.http_port`` -> ``flynn.toml:12``."""

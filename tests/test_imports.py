@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "router": {"model", "store", "discoverd"},
     "providers": {"model", "discoverd"},
     "receive": {"model", "store", "engine"},
-    "controller": {"model", "store", "engine", "logs", "discoverd", "providers"},
+    "images": {"model", "store", "engine"},
+    "controller": {"model", "store", "engine", "logs", "discoverd", "providers", "images"},
     "cli": {"model"},
 }
 COMMON = {"errors", "clock", "watch", "settings"}
@@ -34,6 +35,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "router": {"msgspec", "h2", "hpack", "hyperframe"},
     "providers": {"msgspec", "h11"},
     "receive": {"msgspec", "yaml"},
+    "images": set(),
     "controller": {"msgspec", "hypercorn", "h11"},
     "cli": set(),
 }

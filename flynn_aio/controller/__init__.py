@@ -2,7 +2,7 @@
 
 Words used here:
 
-- *door*: what one host name of the appliance leads to: `controller`, `git`.
+- *door*: what one host name of the appliance leads to: `controller`, `git`, `images`.
 - *dial*: a function that returns a new in-process connection to a door.
 - *endpoint*: one row of the table in `routes`: method, path, handler, key rule.
 - *handler*: an async function of the `Parts` of the appliance and one `Request`.

@@ -27,7 +27,7 @@ from .audit import GONE, Audit
 from .body import Disconnected, read_body
 from .connection import Message, Receive, Scope, Send
 from .request import EMPTY, JSON, Head, Parts, Reply, Request
-from .routes import Auth, Endpoint, find
+from .routes import Auth, Endpoint, Find, find
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +131,11 @@ def parse_query(text: str) -> dict[str, list[str]]:
 
 
 class Api:
-    """Answers every request for `controller.D`."""
+    """Answers every request for `controller.D`, or for another host with a table of its own."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, find: Find = find) -> None:
         self._parts = parts
+        self._find = find
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -174,7 +175,7 @@ class Api:
             return EMPTY
         path, _, query_string = head.target.partition("?")
         query = parse_query(query_string)
-        found = find(head.method, path)
+        found = self._find(head.method, path)
         key = await self._check_key(found[0].auth if found else Auth.KEY, head, query)
         if found is None:
             return NO_SUCH_PAGE
@@ -200,11 +201,7 @@ class Api:
             if isinstance(admitted, Reply):
                 return admitted
             audit.key = admitted.key
-            settings = self._parts.settings
-            body = await read_body(receive, at_most=settings.max_body_bytes, within_s=settings.keep_alive_timeout_s)
-            request = Request(
-                params=admitted.params, query=admitted.query, headers=head.headers, body=body, key=admitted.key
-            )
+            request = await self._read(admitted, head, receive)
             answer = await admitted.endpoint.handler(self._parts, request)
             if isinstance(answer, Reply):
                 return answer
@@ -218,6 +215,15 @@ class Api:
                 extra={"method": head.method, "path": head.path},
             )
             return BUG
+
+    async def _read(self, admitted: Admitted, head: Head, receive: Receive) -> Request:
+        settings = self._parts.settings
+        request = partial(Request, params=admitted.params, query=admitted.query, headers=head.headers, key=admitted.key)
+        if admitted.endpoint.streams:
+            return request(receive=receive)
+        return request(
+            body=await read_body(receive, at_most=settings.max_body_bytes, within_s=settings.keep_alive_timeout_s)
+        )
 
     async def _pump(self, chunks: AsyncGenerator[bytes, None], receive: Receive, send: Send) -> None:
         """Send a stream until it ends, the client goes, its key is removed or the controller leaves."""

@@ -6,6 +6,7 @@ Source: `controller-api.md` §2, §4.1; Flynn `pkg/httphelper`, `DecodeJSON`.
 """
 
 import re
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 import trio
@@ -60,6 +61,29 @@ async def _whole(receive: Receive, at_most: int) -> bytes:
             raise BodyTooBig(at_most)
         if not message.get("more_body", False):
             return bytes(body)
+
+
+async def read_pieces(request: Request, *, within_s: float) -> AsyncGenerator[bytes, None]:
+    """Yield the body of a request that streams, as it comes.
+
+    Args:
+        within_s: how long one piece may be waited for.
+
+    Raises:
+        ValidationError: there was no piece for so long.
+        Disconnected: the client went away in the middle of it.
+    """
+    assert request.receive is not None
+    whole = False
+    while not whole:
+        with trio.move_on_after(within_s) as waiting:
+            message = await request.receive()
+        if waiting.cancelled_caught:
+            raise ValidationError(f"Nothing more of the request body arrived within {within_s:g} s")
+        if message["type"] == "http.disconnect":
+            raise Disconnected("the client went away while it sent its request")
+        whole = not message.get("more_body", False)
+        yield message.get("body", b"")
 
 
 def read_json(request: Request, wanted: type[T]) -> T:

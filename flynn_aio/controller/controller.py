@@ -1,4 +1,4 @@
-"""The controller's doors: in-process connections to the API and to git, and how they end.
+"""The controller's doors: in-process connections to the API, to git and to the image service, and how they end.
 
 The router asks for a connection by calling a dial and gets one end of a socket pair; the other
 end is served here. No port is opened.
@@ -15,6 +15,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from ..clock import Clock
 from ..discoverd import Services
 from ..engine import Engine
+from ..images import Layers
 from ..logs import Logs
 from ..providers import Providers
 from ..settings import ControllerSettings
@@ -25,8 +26,9 @@ from .api import Api
 from .connection import ASGIApp, AttachServer, Connection, hypercorn_config
 from .documents import documents
 from .request import Parts, Status
+from .routes import find_image
 
-Door = Literal["controller", "git"]
+Door = Literal["controller", "git", "images"]
 Dial = Callable[[], Awaitable[trio.SocketStream]]
 """Return one end of a new connection that is served like one over TCP: HTTP/1.1, kept alive."""
 
@@ -40,6 +42,7 @@ class Controller:
         self._doors: dict[Door, tuple[ASGIApp, AttachServer | None]] = {
             "controller": (api, partial(attach.serve, api, parts)),
             "git": (git, None),
+            "images": (Api(parts, find=find_image), None),
         }
         self._config = hypercorn_config(parts.settings)
         self._context = WorkerContext(None)
@@ -109,13 +112,15 @@ async def open_controller(
     *,
     git: ASGIApp,
     providers: Providers,
+    layers: Layers,
     status: Callable[[], Awaitable[Status]] | None = None,
 ) -> AsyncIterator[Controller]:
-    """Have the API and the git door while the block runs; leaving it drains them.
+    """Have the API, the image service and the git door while the block runs; leaving it drains them.
 
     Args:
         git: the application behind the git door, for host `git.D`.
         providers: asks those who make resources.
+        layers: what the image service keeps, behind host `images.D`.
         status: asks how the appliance is; without it, it is well.
 
     Cancellation: skips the drain. Attached jobs are killed, detached ones run on.
@@ -127,6 +132,7 @@ async def open_controller(
             keys=keys,
             engine=engine,
             logs=logs,
+            layers=layers,
             services=services,
             providers=providers,
             clock=clock,

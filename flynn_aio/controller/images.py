@@ -48,6 +48,6 @@ def _checked(manifest: ImageManifest) -> ImageManifest:
         if not is_layer_id(layer):
             raise ValidationError(f"names layer {layer!r}, which is no SHA-256 in hex", field="rootfs")
     for name, entrypoint in manifest.entrypoints.items():
-        if any(not key or "=" in key or "\0" in key for key in entrypoint.env):
+        if any(not key or "=" in key for key in entrypoint.env):
             raise ValidationError("must not have an empty name or one with `=`", field=f"entrypoints.{name}.env")
     return manifest

@@ -16,11 +16,13 @@ from ..clock import Clock
 from ..discoverd import Services
 from ..engine import Engine
 from ..errors import NotFound
+from ..images import Layers
 from ..logs import Logs
 from ..model import as_uuid, encode
 from ..providers import Providers
 from ..settings import ControllerSettings
 from ..store import Keyring, Store
+from .connection import Receive
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -76,6 +78,7 @@ class Parts:
     keys: Keyring
     engine: Engine
     logs: Logs
+    layers: Layers
     services: Services
     providers: Providers
     clock: Clock
@@ -100,13 +103,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, authenticated, with its whole body.
+    """One request, authenticated, with its whole body; where the endpoint `streams`, that is still to come.
 
     Attributes:
         params: what stood in the path where the route has a ``:name``.
         query: every value of every query parameter, in order.
         headers: by lower-case name; the last one wins.
         key: the name of the key it came with; empty where none is asked for.
+        receive: gives the pieces of a body that streams, see `body.read_pieces`.
     """
 
     params: Mapping[str, str] = field(default_factory=dict)
@@ -114,6 +118,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     key: str = ""
+    receive: Receive | None = None
 
     @property
     def app(self) -> str:

@@ -8,7 +8,7 @@ for beside the path.
 Source: `controller-api.md` §5; Flynn `controller/controller.go`, `appHandler`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from urllib.parse import unquote
@@ -20,6 +20,8 @@ from ..model import (
     DomainMigration,
     Event,
     Formation,
+    ImageLayer,
+    ImageManifest,
     Job,
     Key,
     NewJob,
@@ -42,6 +44,7 @@ from . import (
     events,
     formations,
     http_routes,
+    images,
     jobs,
     keys,
     log,
@@ -53,7 +56,7 @@ from . import (
     volumes,
 )
 from .request import Handler, Parts, Request, StatusReply
-from .shape import Html, Param, Pem
+from .shape import Html, Param, Pem, Tar
 from .wire import (
     AppRequest,
     AppUpdateRequest,
@@ -89,6 +92,7 @@ class Endpoint:
         gives: what a 200 has in it, see `shape`; ``None`` when it is empty.
         unwell: what a 500 has in it, where that is more than an error.
         params: what may be asked for in the query or in headers.
+        streams: the handler reads the body itself, piece by piece: it may be of any length.
     """
 
     method: str
@@ -101,6 +105,7 @@ class Endpoint:
     unwell: object = None
     params: tuple[Param, ...] = ()
     upgrade: Callable[[Parts, Request], Awaitable[jobs.OneOff]] | None = None
+    streams: bool = False
 
 
 TABLE = (
@@ -181,18 +186,34 @@ TABLE = (
     Endpoint("GET", "/events/:event", events.get, gives=Event),
 )
 
-_SHAPES: dict[tuple[str, int], list[tuple[list[str], Endpoint]]] = {}
-for _endpoint in TABLE:
-    _segments = _endpoint.path.split("/")
-    _SHAPES.setdefault((_endpoint.method, len(_segments)), []).append((_segments, _endpoint))
+IMAGES = (
+    Endpoint("GET", "/layer/:layer", images.get_layer, gives=ImageLayer),
+    Endpoint("POST", "/layer/:layer", images.create_layer, takes=Tar, gives=ImageLayer, streams=True),
+    Endpoint("POST", "/artifact", images.create_artifact, takes=ImageManifest, gives=Artifact),
+)
+"""The image service's own, behind another host name."""
+
+Find = Callable[[str, str], tuple[Endpoint, dict[str, str]] | None]
+"""Return who serves a method and path (as sent, percent-encoded) and what the ``:names`` stand for."""
 
 
-def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
-    """Return who serves a path (as sent, percent-encoded) and what its ``:names`` stand for."""
-    sent = path.split("/")
-    for segments, endpoint in _SHAPES.get((method, len(sent)), ()):
-        params = {name[1:]: unquote(value) for name, value in zip(segments, sent, strict=True) if name[:1] == ":"}
-        literal = all(name[:1] == ":" or name == value for name, value in zip(segments, sent, strict=True))
-        if literal and all(params.values()):
-            return endpoint, params
-    return None
+def finder(table: Iterable[Endpoint]) -> Find:
+    shapes: dict[tuple[str, int], list[tuple[list[str], Endpoint]]] = {}
+    for endpoint in table:
+        segments = endpoint.path.split("/")
+        shapes.setdefault((endpoint.method, len(segments)), []).append((segments, endpoint))
+
+    def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
+        sent = path.split("/")
+        for segments, endpoint in shapes.get((method, len(sent)), ()):
+            params = {name[1:]: unquote(value) for name, value in zip(segments, sent, strict=True) if name[:1] == ":"}
+            literal = all(name[:1] == ":" or name == value for name, value in zip(segments, sent, strict=True))
+            if literal and all(params.values()):
+                return endpoint, params
+        return None
+
+    return find
+
+
+find = finder(TABLE)
+find_image = finder(IMAGES)

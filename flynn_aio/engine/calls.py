@@ -3,7 +3,7 @@
 Paths, queries and the shapes of answers are here and nowhere else. 4.3 and 5.x answer alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -145,6 +145,33 @@ class Calls:
             if problem := _decode(line, _PullReport, doing).error:
                 raise EngineError(f"cannot {doing}: {problem}")
 
+    async def load_image(self, archive: AsyncIterable[bytes], *, image: str) -> None:
+        """Make an image of an archive that names it, as `docker save` writes them."""
+        doing = f"make image {image}"
+        with deadline(doing, IMAGE_TIMEOUT_S):
+            await self._client.call("POST", "images/load", doing=doing, body=archive)
+
+    async def images_of(self, repository: str) -> list[str]:
+        """Return the names of the images of one repository."""
+        doing = f"list the images of {repository}"
+        with self._deadline(doing):
+            filters = msgspec.json.encode({"reference": [f"{repository}:*"]}).decode()
+            answer = await self._client.call("GET", "images/json", doing=doing, query={"filters": filters})
+        found = _decode(answer.body, list[_ListedImage], doing)
+        return [name for image in found for name in image.names or [] if name.startswith(f"{repository}:")]
+
+    async def remove_image(self, image: str) -> bool:
+        """Remove an image no container is made of; return whether it is gone."""
+        doing = f"remove image {image}"
+        with self._deadline(doing):
+            try:
+                await self._client.call("DELETE", f"images/{quote(image, safe='')}", doing=doing)
+            except Refused as exc:
+                if exc.status not in (404, 409):
+                    raise
+                return exc.status == 404
+        return True
+
     async def network_subnet(self, name: str) -> str | None:
         """Return the subnet of a network; ``None`` when there is no such network."""
         doing = f"look for the network {name}"
@@ -179,6 +206,10 @@ class Calls:
     def _deadline(self, doing: str) -> Iterator[None]:
         with deadline(doing, self._settings.call_timeout_s):
             yield
+
+
+class _ListedImage(msgspec.Struct):
+    names: list[str] | None = msgspec.field(name="RepoTags", default=None)
 
 
 class _PullReport(msgspec.Struct):

@@ -311,11 +311,16 @@ def start_failure(status: int, reason: str) -> str | None:
     text = reason.partition(": OCI ")[0]
     if found := _MISSING_COMMAND.search(text):
         return found[0]
-    if any(words in reason for words in _TRANSIENT):
+    if is_transient(reason):
         return None
     if status in {400, 404} or any(words in reason for words in _HOPELESS):
         return text.rpartition("unable to start container process: ")[2]
     return None
+
+
+def is_transient(reason: str) -> bool:
+    """Whether what Podman could not do may work on another try, though nothing about the job changes."""
+    return any(words in reason for words in _TRANSIENT)
 
 
 def is_name_taken(reason: str) -> bool:

@@ -159,6 +159,7 @@ class FakeEngine:
         images: the images that exist; ``None`` means all do.
         registry: what `pull_image` finds.
         disk_is_full: whether there is no room for another volume.
+        layered: the layers of each image that was made of some.
     """
 
     def __init__(
@@ -185,6 +186,7 @@ class FakeEngine:
         self.stopped: list[JobID] = []
         self.images = None if images is None else set(images)
         self.registry: set[str] = set()
+        self.layered: set[tuple[str, ...]] = set()
 
     # -- scripting -----------------------------------------------------------------------------
 
@@ -322,6 +324,10 @@ class FakeEngine:
             raise NotFound(f"cannot commit job {job}: there is no such job")
         self._add_image(image)
 
+    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> None:
+        await self._call("remove images")
+        self.layered.intersection_update(wanted)
+
     # -- inside --------------------------------------------------------------------------------
 
     async def _call(self, doing: str) -> None:
@@ -353,7 +359,9 @@ class FakeEngine:
             start.settled.set()
         if behaviour.start_error:
             raise StartError(behaviour.start_error)
-        if self.images is not None and spec.image not in self.images:
+        if spec.layers:
+            self.layered.add(spec.layers)
+        elif self.images is not None and spec.image not in self.images:
             raise StartError(f"cannot start job {spec.id}: there is no image {spec.image}")
         for volume in spec.volumes:
             if volume.id not in self._volumes:

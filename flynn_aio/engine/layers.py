@@ -26,6 +26,7 @@ from .containers import is_transient
 
 TAR = "layer.tar"
 CONFIG = "config.json"
+OUR_FORMAT = "docker-archive: "
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Names of machines, from the kernel's to Go's."""
 
@@ -72,7 +73,9 @@ class LayerImages:
         except Refused as exc:
             if is_transient(exc.reason):
                 raise
-            raise StartError(f"cannot {doing}: {exc.message}; build the image again and push it") from exc
+            raise StartError(
+                f"cannot {doing}: Podman cannot make its image: {why(exc.reason)}; build the image again and push it"
+            ) from exc
         except OSError as exc:
             raise EngineError(f"cannot {doing}: reading the layers of its image: {exc.strerror}") from exc
 
@@ -82,6 +85,13 @@ class LayerImages:
         for name in await self._calls.images_of(self._repository):
             if name not in kept:
                 await self._calls.remove_image(name)
+
+
+def why(reason: str) -> str:
+    """Return what was wrong with an archive of ours, of all that Podman says: it tries every format it knows."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
+    of_ours = [line.partition(OUR_FORMAT)[2] for line in lines if OUR_FORMAT in line]
+    return (of_ours or lines or ["it does not say why"])[0]
 
 
 async def archive(directory: Path, layers: Sequence[str], name: str) -> AsyncIterator[bytes]:

@@ -18,6 +18,7 @@ from ..settings import EngineSettings
 from .calls import Calls
 from .exits import ExitFiles, watch_oom
 from .host import look
+from .layers import LayerImages
 from .network import delete_link, ensure_network
 from .podman import PodmanEngine, hosts_directory
 from .protocol import Engine
@@ -66,8 +67,8 @@ async def open_engine(settings: EngineSettings, clock: Clock | None = None) -> A
 async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Removed:
     """Stop and remove all that this appliance ever made in Podman, and its Podman service.
 
-    The appliance itself must have ended: it would start its service and its jobs again. Images stay: they
-    are the stack, and cost minutes to make again.
+    The appliance itself must have ended: it would start its service and its jobs again. Images of the stack
+    stay: they cost minutes to make again. Those made of layers go: their layers are still there.
 
     Args:
         kill_s: seconds between SIGTERM and SIGKILL for each job.
@@ -83,6 +84,7 @@ async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Remove
             async with trio.open_nursery() as nursery:
                 for job in jobs:
                     nursery.start_soon(_end_job, engine, job, kill_s)
+        await LayerImages(settings, calls).keep(())
         if suspects := await sweep(calls, settings, in_flight=frozenset):
             await trio.sleep(SUSPICION_S)
             await remove_suspects(calls, suspects)
@@ -125,7 +127,7 @@ def _claim(settings: EngineSettings) -> Iterator[bool]:
 
 @asynccontextmanager
 async def _open_service(settings: EngineSettings, *, is_owner: bool) -> AsyncIterator[tuple[PodmanService, Calls]]:
-    for directory in (settings.log_dir, settings.slug_dir, settings.volume_dir):
+    for directory in (settings.log_dir, settings.slug_dir, settings.layer_dir, settings.volume_dir):
         directory.mkdir(parents=True, exist_ok=True)
     service = PodmanService(settings, look(settings))
     if is_owner:

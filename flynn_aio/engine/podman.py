@@ -33,6 +33,7 @@ from .containers import (
     start_failure,
     status_of,
 )
+from .layers import LayerImages
 from .protocol import Attachment, JobSpec, JobStatus, RunState
 from .service import PodmanService
 from .volumes import Bind, bind_all, check_free, directory_of, find_volumes, make_volume, remove_tree
@@ -81,6 +82,7 @@ class PodmanEngine:
         self._calls = calls
         self._watcher = watcher
         self._is_owner = is_owner
+        self._layers = LayerImages(settings, calls)
         self._addresses = Addresses(settings.subnet, start=os.getpid())
         self._limiter = trio.CapacityLimiter(settings.parallel_starts)
         self._in_flight: dict[JobID, _Start] = {}
@@ -181,6 +183,9 @@ class PodmanEngine:
 
         await commit_container(self._service.paths.socket, container.id, image)
 
+    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> None:
+        await self._layers.keep(wanted)
+
     async def _settled(self, job: JobID) -> None:
         """Wait while a start of this job is under way."""
         await trio.lowlevel.checkpoint()
@@ -241,6 +246,8 @@ class PodmanEngine:
         check_free(spec, self._held_volumes())
         start = self._in_flight[spec.id] = _Start(spec)
         try:
+            if spec.layers:
+                spec = replace(spec, image=await self._layers.ensure(spec.layers, doing=doing))
             async with self._limiter:
                 with deadline(doing, self._settings.start_timeout_s):
                     if spec.id in self._doomed:

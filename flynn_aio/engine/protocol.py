@@ -4,7 +4,7 @@
 both to this text. The words are Flynn's, so that a second kind of engine stays possible.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -50,7 +50,8 @@ class JobSpec:
     Attributes:
         type: process type; empty for one-off jobs, ``slugbuilder`` for builds.
         formation: whether a formation wants it; kept as a label, so that a restart can tell.
-        image: the image's name in the engine.
+        image: the image's name in the engine; empty when it has `layers` instead.
+        layers: ids of the layers its image is made of, lowest first; the engine makes it of them when it must.
         slug: id of the slug directory mounted over ``/app``: each job sees its own writable copy.
         args: argv; empty means the image's own entrypoint. No shell is involved.
         env: complete, except `EXTERNAL_IP`, which the engine adds when it has an address.
@@ -68,7 +69,8 @@ class JobSpec:
     release: ReleaseID = NO_RELEASE
     type: str = ""
     formation: bool = False
-    image: str
+    image: str = ""
+    layers: tuple[str, ...] = ()
     slug: str = ""
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -261,4 +263,11 @@ class Engine(Protocol):
 
     async def commit(self, job: JobID, image: str) -> None:
         """Make an image of an ended, not yet removed job's file system."""
+        ...
+
+    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> None:
+        """Forget the images made of layers but for these, each the ids of its layers, lowest first.
+
+        One that a job is made of stays until it is removed. Named images are not touched.
+        """
         ...

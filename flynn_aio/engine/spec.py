@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dataclasses import replace as _replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import quote, unquote
 
 from ..errors import StartError, ValidationError
@@ -31,6 +31,7 @@ from ..model import (
     Volume,
     as_uuid,
     full_job_id,
+    image_layers,
     numbered,
     with_default_resources,
 )
@@ -47,6 +48,11 @@ CPU_SHARES_MIN = 2  # the kernel's own floor
 
 LOG_SUFFIX = ".log"
 INIT_SUFFIX = ".init"
+
+
+class _Image(TypedDict, total=False):
+    image: str
+    layers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +119,7 @@ def formation_spec(
             release=release.id,
             type=type,
             formation=True,
-            image=_image(artifacts, release),
+            **_image(artifacts, release),
             slug=slug,
             args=tuple(process.args) or entrypoint.args,
             env=env,
@@ -162,7 +168,7 @@ def one_off_spec(
             app=app.id,
             app_name=app.name,
             release=release.id,
-            image=_image(artifacts, release),
+            **_image(artifacts, release),
             slug=_slug(artifacts),
             args=tuple(new_job.args or ()) or entrypoint.args,
             env=env,
@@ -267,10 +273,19 @@ def _port_env(ports: Iterable[Port]) -> dict[str, str]:
     return env
 
 
-def _image(artifacts: Sequence[Artifact], release: Release) -> str:
+def _image(artifacts: Sequence[Artifact], release: Release) -> _Image:
+    """Return the image of a release: one the engine holds, or one to be made of all its layers."""
+    layers = image_layers(artifacts)
     for artifact in artifacts:
+        if artifact.image and not layers:
+            return {"image": artifact.image}
         if artifact.image:
-            return artifact.image
+            raise StartError(
+                f"cannot run release {release.id}: it has layers beside the image {artifact.image}, and only an image "
+                "that is made of layers itself can have more of them"
+            )
+    if layers:
+        return {"layers": layers}
     raise StartError(f"cannot run release {release.id}: it has no image, push a release first")
 
 

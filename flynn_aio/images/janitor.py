@@ -30,12 +30,13 @@ async def open_layers(settings: ImageSettings, store: Store, engine: Engine, clo
     layers = Layers(settings, lambda: clock.now().timestamp())
     await trio.to_thread.run_sync(layers.prepare)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_run, layers, store, engine)
+        nursery.start_soon(sweep_layers, layers, store, engine)
         yield layers
         nursery.cancel_scope.cancel("closing")
 
 
-async def _run(layers: Layers, store: Store, engine: Engine) -> None:
+async def sweep_layers(layers: Layers, store: Store, engine: Engine) -> None:
+    """Sweep now, after deletions and every `ROUND_S`, until cancelled."""
     while True:
         async with store.subscribe(EventFilter(object_types=DELETIONS)) as deletions:
             try:

@@ -62,12 +62,12 @@ class Layers:
     async def find(self, layer: str) -> ImageLayer | None:
         """Return a layer that is here, and hold it: whoever asks is about to name it in an artifact."""
         async with self.settling:
-            return await trio.to_thread.run_sync(self._find, layer)
+            return await trio.to_thread.run_sync(self._find, layer, self._now())
 
-    def _find(self, layer: str) -> ImageLayer | None:
+    def _find(self, layer: str, now: float) -> ImageLayer | None:
         place = self._directory / layer
         try:
-            os.utime(place, (self._now(),) * 2)
+            os.utime(place, (now, now))
             return decode((place / DESCRIPTION).read_bytes(), ImageLayer)
         except FileNotFoundError:
             return None
@@ -99,7 +99,7 @@ class Layers:
                 described = await trio.to_thread.run_sync(upload.finish)
             finally:
                 upload.close()
-            await trio.to_thread.run_sync(self._publish, place, layer)
+            await trio.to_thread.run_sync(self._publish, place, layer, self._now())
         except OSError as exc:
             raise LayerError(
                 f"keeping layer {layer}: {exc.strerror}; free some space on the disk of the appliance, and push again"
@@ -110,12 +110,12 @@ class Layers:
                 await trio.to_thread.run_sync(partial(shutil.rmtree, place, ignore_errors=True))
         return described
 
-    def _publish(self, place: Path, layer: str) -> None:
-        os.utime(place, (self._now(),) * 2)
+    def _publish(self, place: Path, layer: str, now: float) -> None:
+        os.utime(place, (now, now))
         try:
             place.rename(self._directory / layer)
         except OSError:
-            if self._find(layer) is None:  # else somebody was quicker, and theirs is the same
+            if self._find(layer, now) is None:  # else somebody was quicker, and theirs is the same
                 raise
 
     async def missing(self, layers: Collection[str]) -> list[str]:
@@ -137,7 +137,7 @@ class Layers:
             find_used: returns the ids of the layers some artifact names.
         """
         async with self.settling:
-            there = await trio.to_thread.run_sync(self._unheld)
+            there = await trio.to_thread.run_sync(self._unheld, self._now() - HELD_S)
             used = await find_used() if there else ()
             gone = [name for name in there if name not in used]
             leaving = await trio.to_thread.run_sync(self._move_out, gone)
@@ -145,8 +145,7 @@ class Layers:
             await trio.to_thread.run_sync(partial(shutil.rmtree, place, ignore_errors=True))
         return gone
 
-    def _unheld(self) -> list[str]:
-        held_since = self._now() - HELD_S
+    def _unheld(self, held_since: float) -> list[str]:
         return [
             entry.name
             for entry in os.scandir(self._directory)

@@ -8,9 +8,10 @@ import pytest
 from flynn_aio.controller import Controller, open_controller
 from flynn_aio.discoverd import Services
 from flynn_aio.engine import FakeEngine, open_fake_engine
+from flynn_aio.images import Layers
 from flynn_aio.logs import Logs, open_logs
 from flynn_aio.providers import Providers
-from flynn_aio.settings import ControllerSettings, LogSettings, ProviderSettings
+from flynn_aio.settings import ControllerSettings, ImageSettings, LogSettings, ProviderSettings
 from flynn_aio.store import Keyring, Store, changes, inline, key_hash, queries
 
 from ..support.build import DOMAIN
@@ -28,6 +29,7 @@ class Stage:
     store: Store
     engine: FakeEngine
     logs: Logs
+    layers: Layers
     settings: ControllerSettings
     clients: list[HTTPClient] = field(default_factory=list)
 
@@ -68,6 +70,8 @@ async def open_stage(store, clock, settings, tmp_path):
         await store.transact(lambda tx: changes.set_cluster_value(tx, queries.DEFAULT_DOMAIN, DOMAIN))
         log_settings = LogSettings(dir=tmp_path / "logs")
         providers = Providers(ProviderSettings(ca_certificate=tmp_path / "no-ca.pem"), Services())
+        layers = Layers(ImageSettings(layer_dir=tmp_path / "layers"), lambda: clock.now().timestamp())
+        layers.prepare()
         async with (
             open_fake_engine(clock=clock, log_dir=log_settings.dir) as engine,
             open_logs(log_settings, engine, clock, run_blocking=inline) as real_logs,
@@ -80,11 +84,12 @@ async def open_stage(store, clock, settings, tmp_path):
                 None,
                 clock,
                 git=git,
+                layers=layers,
                 status=status,
                 providers=providers,
             ) as controller,
         ):
-            stage = Stage(controller, store, engine, real_logs, settings)
+            stage = Stage(controller, store, engine, real_logs, layers, settings)
             try:
                 yield stage
             finally:

@@ -128,7 +128,7 @@ async def test_an_upgrade_can_be_refused(tmp_path):
 
 
 def calls(client: Client, tmp_path: Path) -> Calls:
-    directories = {name: tmp_path for name in ("run_dir", "log_dir", "slug_dir", "volume_dir")}
+    directories = {name: tmp_path for name in ("run_dir", "log_dir", "slug_dir", "layer_dir", "volume_dir")}
     return Calls(client, EngineSettings(appliance="0123abcd", call_timeout_s=5, **directories))
 
 

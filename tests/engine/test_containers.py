@@ -27,6 +27,7 @@ SETTINGS = EngineSettings(
     run_dir=Path("/d/run"),
     log_dir=Path("/d/logs"),
     slug_dir=Path("/d/slugs"),
+    layer_dir=Path("/d/layers"),
     volume_dir=Path("/d/volumes"),
 )
 LIMITS = HostLimits(nofile=20000, nproc=32768, swap=True)

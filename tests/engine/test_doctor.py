@@ -30,7 +30,7 @@ def test_what_is_said_of_podman(tmp_path: Path, script: str | None, ok: bool, te
     if script:
         podman.write_text(script)
         podman.chmod(0o755)
-    places = dict.fromkeys(("run_dir", "log_dir", "slug_dir", "volume_dir"), tmp_path)
+    places = dict.fromkeys(("run_dir", "log_dir", "slug_dir", "layer_dir", "volume_dir"), tmp_path)
     settings = EngineSettings(appliance="00000000", podman=str(podman), **places)
     [finding] = [finding for finding in trio.run(probe_host, settings) if finding.name == "podman"]
     assert finding.ok is ok

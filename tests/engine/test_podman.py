@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,7 +35,8 @@ from flynn_aio.engine.service import find_service, service_paths
 from flynn_aio.errors import EngineError, StartError
 from flynn_aio.model import JobID
 from flynn_aio.settings import MIB, EngineSettings
-from tests.support.images import ensure_test_image
+from tests.support.images import ensure_test_image, write_rootfs
+from tests.support.layers import digest, layer_tar
 
 from .contract import EXIT_42, PRINT, RUN_FOREVER, WAIT_S, EngineContract, World, first_bytes, text_of
 
@@ -49,6 +51,7 @@ def settings(tmp_path: Path) -> EngineSettings:
         run_dir=tmp_path / "run",
         log_dir=tmp_path / "logs",
         slug_dir=tmp_path / "slugs",
+        layer_dir=tmp_path / "layers",
         volume_dir=tmp_path / "volumes",
         subnet=IPv4Network(f"10.{random.randrange(200, 250)}.{random.randrange(256)}.0/24"),
         resync_s=600.0,  # nothing may depend on it
@@ -576,3 +579,66 @@ async def test_a_subnet_in_use_is_said_so(settings, world, image):
                 pass
     finally:
         await shut_down(other)
+
+
+# -- images made of layers -------------------------------------------------------------------------
+
+
+def put_layer(settings: EngineSettings, tar: bytes) -> str:
+    place = settings.layer_dir / digest(tar)
+    place.mkdir(parents=True)
+    (place / "layer.tar").write_bytes(tar)
+    return place.name
+
+
+def shell_layer(settings: EngineSettings) -> str:
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    tar = settings.log_dir / "shell.tar"
+    write_rootfs(tar, Path(busybox).read_bytes(), ["sh", "ls", "id", "sleep", "true"])
+    return put_layer(settings, tar.read_bytes())
+
+
+async def images_of(settings: EngineSettings) -> list[str]:
+    listed = await podman("images", "--format", "{{.Repository}}:{{.Tag}}")
+    return [name for name in listed.split() if name.startswith(f"localhost/flynn-{settings.appliance}/")]
+
+
+async def test_an_image_is_made_of_layers_once_and_forgotten_when_unwanted(world, settings):
+    shell, more = shell_layer(settings), put_layer(settings, layer_tar({"foo.txt": b"foo\n", "full/x": b"there\n"}))
+    gone = put_layer(settings, layer_tar({".wh.foo.txt": b"", "full/.wh..wh..opq": b"", "full/y": b"new\n"}))
+    layers = (shell, more, gone)
+    script = "ls / /full; echo $PWD $(id -u)"
+    # whiteouts: what a layer says is deleted is, though the layer below has it (TestConvertWhiteouts)
+    said = await output_of(world, script, image="", layers=layers)
+    assert "foo.txt" not in said
+    assert said.split()[-3:] == ["y", "/", "0"]
+    assert "x" not in said.split()
+    assert "foo.txt" in await output_of(world, "ls /", image="", layers=(shell, more))
+    made = await images_of(settings)
+    assert len(made) == 2
+    started = await world.engine.start(world.spec(RUN_FOREVER, image="", layers=layers))
+    assert await images_of(settings) == made
+
+    await world.engine.keep_images([(shell, more)])
+    assert len(await images_of(settings)) == 2  # one is a job's
+    await world.engine.stop(started.id, kill_s=0)
+    await world.engine.remove(started.id)
+    await world.engine.keep_images([])
+    assert await images_of(settings) == []
+    assert await podman("image", "exists", world.image) == ""
+
+
+async def test_a_broken_layer_is_told_when_a_job_starts(world, settings):
+    shell = shell_layer(settings)
+    missing = world.spec(RUN_FOREVER, image="", layers=(shell, "f" * 64))
+    with pytest.raises(StartError, match=f"layer {'f' * 64} of its image is gone; push the image again"):
+        await world.engine.start(missing)
+    torn = put_layer(settings, layer_tar({"x": b"x" * 100_000})[:50_000])
+    with pytest.raises(StartError, match="cannot start job .*unexpected EOF.*; build the image again and push it"):
+        await world.engine.start(world.spec(RUN_FOREVER, image="", layers=(shell, torn)))
+    other = put_layer(settings, layer_tar({"x": b"x"}))
+    (settings.layer_dir / other / "layer.tar").write_bytes(layer_tar({"x": b"y"}))
+    with pytest.raises(StartError, match="cannot start job"):
+        await world.engine.start(world.spec(RUN_FOREVER, image="", layers=(shell, other)))
+    assert await images_of(settings) == []

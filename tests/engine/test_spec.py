@@ -224,3 +224,30 @@ def test_log_file_names_can_be_read_back(type):
 @pytest.mark.parametrize("name", ["", "x.log", f"{APP.id}.{JOB}.web", f"{APP.id}.{JOB}.log", "a.b.c.log"])
 def test_other_files_are_not_logs(name):
     assert parse_log_file_name(name) is None
+
+
+def layered(*layers: str, **entrypoint: object) -> Artifact:
+    manifest = {"entrypoints": {"_default": entrypoint}, "rootfs": [{"layers": [{"id": one} for one in layers]}]}
+    return Artifact(uri=f"http://x/{''.join(layers)}", manifest=manifest)
+
+
+def test_an_image_of_layers_is_all_layers_of_the_release_in_order():
+    one = layered("a", "b", args=["one"], env={"X": "image", "WHO": "image"}, cwd="/one")
+    spec = formation(artifacts=(one,), release=with_process(ProcessType(), WHO="release"))
+    assert (spec.image, spec.layers, spec.args, spec.workdir, spec.user) == ("", ("a", "b"), ("one",), "/one", "")
+    assert (spec.env["X"], spec.env["WHO"]) == ("image", "release")
+    two = layered("c", uid=7)
+    spec = formation(artifacts=(one, two))
+    assert (spec.layers, spec.args, spec.user) == (("a", "b", "c"), ("serve",), "7:7")
+    assert one_off(NewJob(args=["sh"]), artifacts=(one,)).layers == ("a", "b")
+
+
+def test_layers_cannot_lie_on_an_image_the_engine_holds():
+    with pytest.raises(StartError, match="it has layers beside the image localhost/runner:1"):
+        formation(artifacts=(IMAGE, layered("a")))
+
+
+@pytest.mark.parametrize("manifest", [None, {}, {"rootfs": None}, {"rootfs": [{"layers": [None]}]}, {"rootfs": 1}])
+def test_a_manifest_without_layers_is_no_image(manifest):
+    with pytest.raises(StartError, match="it has no image"):
+        formation(artifacts=(Artifact(uri="http://x/y", manifest=manifest),))

@@ -37,6 +37,7 @@ async def engine(tmp_path):
         run_dir=tmp_path / "run",
         log_dir=tmp_path / "logs",
         slug_dir=tmp_path / "slugs",
+        layer_dir=tmp_path / "layers",
         volume_dir=tmp_path / "volumes",
         subnet=IPv4Network(f"10.{random.randrange(200, 250)}.{random.randrange(256)}.0/24"),
         log_file_bytes=150_000,

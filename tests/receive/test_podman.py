@@ -60,6 +60,7 @@ async def place(tmp_path, store):
         run_dir=tmp_path / "run",
         log_dir=tmp_path / "logs",
         slug_dir=settings.slug_dir,
+        layer_dir=settings.slug_dir,
         volume_dir=tmp_path / "volumes",
         subnet=SUBNET,
     )

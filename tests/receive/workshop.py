@@ -232,6 +232,7 @@ async def open_workshop(root: Path, shared: Path) -> AsyncIterator[Workshop]:
         run_dir=root / "run",
         log_dir=root / "logs",
         slug_dir=build.slug_dir,
+        layer_dir=build.slug_dir,
         volume_dir=root / "volumes",
         subnet=SUBNET,
     )

@@ -1,0 +1,226 @@
+"""The image service over its own door, and the life of what it keeps."""
+
+import base64
+import os
+
+import h11
+import pytest
+import trio
+
+from flynn_aio.images.janitor import sweep_layers
+from flynn_aio.model import LAYER_TYPE
+
+from ..support.git import eventually
+from ..support.http_client import HTTPClient
+from ..support.layers import digest, layer_tar
+from .conftest import KEY
+
+SHARED = layer_tar({"shared.txt": b"shared"})
+OWN = layer_tar({"own.txt": b"own"})
+OTHER = layer_tar({"other.txt": b"other"})
+
+
+@pytest.fixture
+async def stage(open_stage):
+    """A controller with the janitor of its layers at work."""
+    async with open_stage() as stage, trio.open_nursery() as nursery:
+        nursery.start_soon(sweep_layers, stage.layers, stage.store, stage.engine)
+        yield stage
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def images(stage):
+    stage.clients.append(HTTPClient(stage.controller.dial("images"), key=KEY))
+    return stage.clients[-1]
+
+
+@pytest.fixture
+def layer_dir(tmp_path):
+    return tmp_path / "layers"
+
+
+def manifest(*layers, **env):
+    return {
+        "_type": "application/vnd.flynn.image.manifest.v1+json",
+        "entrypoints": {"_default": {"env": env, "cwd": "/", "args": ["serve"]}},
+        "rootfs": [{"platform": {"architecture": "amd64", "os": "linux"}, "layers": [{"id": one} for one in layers]}],
+    }
+
+
+async def pushed(images, *tars, **env):
+    for tar in tars:
+        assert (await images.post(f"/layer/{digest(tar)}", tar)).status == 200
+    response = await images.post("/artifact", manifest(*map(digest, tars), **env))
+    assert response.status == 200, response
+    return response.json()
+
+
+async def test_a_layer_goes_in_once_and_is_found(images):
+    id = digest(OWN)
+    before = await images.get(f"/layer/{id}")
+    assert (before.status, before.body) == (404, b"")
+    created = await images.post(f"/layer/{id}", OWN)
+    assert created.status == 200
+    assert list(created.json()) == ["id", "type", "length", "hashes", "meta"]
+    assert created.json() | {"hashes": None} == {
+        "id": id,
+        "type": LAYER_TYPE,
+        "length": len(OWN),
+        "hashes": None,
+        "meta": {"tar.layer_id": id},
+    }
+    assert (await images.get(f"/layer/{id}")).json() == created.json()
+
+
+@pytest.mark.parametrize("layer", ["x", "..", "A" * 64, "%2e%2e%2fslugs"])
+async def test_what_cannot_be_a_layer_is_not_one(images, layer):
+    assert (await images.get(f"/layer/{layer}")).status == 404
+    refused = await images.post(f"/layer/{layer}", OWN)
+    assert (refused.status, refused.json()["code"]) == (400, "validation_error")
+
+
+async def test_a_wrong_digest_is_said_and_nothing_stays(images, layer_dir):
+    refused = await images.post(f"/layer/{'0' * 64}", OWN)
+    assert refused.status == 400
+    assert "SHA256 mismatch" in refused.json()["message"]
+    assert os.listdir(layer_dir) == []
+
+
+async def test_a_layer_longer_than_any_body_is_streamed(open_stage, settings, layer_dir):
+    big = layer_tar({"big": os.urandom(3 * 1024 * 1024)})
+    async with open_stage() as stage:
+        client = HTTPClient(stage.controller.dial("images"), key=KEY)
+        stage.clients.append(client)
+        assert len(big) > settings.max_body_bytes
+        assert (await client.post(f"/layer/{digest(big)}", big)).json()["length"] == len(big)
+
+
+async def test_a_client_that_goes_in_the_middle_leaves_nothing(stage, layer_dir):
+    stream = await stage.controller.dial("images")()
+    key = base64.b64encode(f":{KEY}".encode()).decode()
+    connection = h11.Connection(h11.CLIENT)
+    headers = [("Host", "images"), ("Authorization", f"Basic {key}"), ("Content-Length", str(len(OWN)))]
+    await stream.send_all(connection.send(h11.Request(method="POST", target=f"/layer/{digest(OWN)}", headers=headers)))
+    await stream.send_all(connection.send(h11.Data(data=OWN[:700])))
+    await _until(lambda: os.listdir(layer_dir))
+    await stream.aclose()
+    await _until(lambda: not os.listdir(layer_dir))
+
+
+async def _until(condition):
+    async def check():
+        return condition()
+
+    await eventually(check)
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+async def test_nothing_goes_without_the_key(stage, key, layer_dir):
+    client = HTTPClient(stage.controller.dial("images"), key=key)
+    stage.clients.append(client)
+    assert (await client.get(f"/layer/{digest(OWN)}")).status == 401
+    assert (await client.post(f"/layer/{digest(OWN)}", OWN)).status == 401
+    assert os.listdir(layer_dir) == []
+
+
+async def test_the_doors_have_their_own_tables(images, client):
+    assert (await images.get("/apps")).status == 404
+    assert (await client.get(f"/layer/{digest(OWN)}")).status == 404
+
+
+async def test_an_artifact_is_made_of_a_manifest_once(images, client):
+    artifact = await pushed(images, SHARED, OWN, A="1")
+    assert list(artifact) == [
+        "id",
+        "type",
+        "uri",
+        "meta",
+        "manifest",
+        "hashes",
+        "size",
+        "layer_url_template",
+        "created_at",
+    ]
+    assert (artifact["type"], artifact["meta"]) == ("flynn", {"blobstore": "true"})
+    assert artifact["uri"] == f"http://blobstore.discoverd/tarreceive/images/{artifact['hashes']['sha512_256']}.json"
+    assert artifact["layer_url_template"] == "http://blobstore.discoverd/tarreceive/layers/{id}.tar"
+    assert artifact["manifest"] == manifest(digest(SHARED), digest(OWN), A="1")
+    assert await pushed(images, SHARED, OWN, A="1") == artifact
+    assert (await client.get(f"/artifacts/{artifact['id']}")).json() == artifact
+    assert (await pushed(images, SHARED, OWN, A="2"))["id"] != artifact["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (manifest("f" * 64), f"rootfs names layer '{'f' * 64}', which is not here; push it first"),
+        (manifest("../x"), "rootfs names layer '../x', which is no SHA-256 in hex"),
+        (manifest(), "rootfs must name at least one layer"),
+        ({}, "rootfs must name at least one layer"),
+    ],
+)
+async def test_a_manifest_of_what_is_not_here_is_refused(images, body, message):
+    refused = await images.post("/artifact", body)
+    assert (refused.status, refused.json()["message"]) == (400, message)
+
+
+async def released(client, name, artifact):
+    app = (await client.post("/apps", {"name": name})).json()
+    body = {"app_id": app["id"], "artifacts": [artifact["id"]], "processes": {"app": {"args": ["serve"]}}}
+    release = (await client.post("/releases", body)).json()
+    assert (await client.put(f"/apps/{name}/release", {"id": release["id"]})).status == 200
+    return release
+
+
+async def deletion(client, name):
+    [event] = (await client.get(f"/events?object_types=release_deletion&app_id={name}")).json()
+    return event["data"]["release_deletion"]
+
+
+async def test_a_deleted_release_takes_along_what_only_it_had(images, client, layer_dir):
+    one, two = await pushed(images, SHARED, OWN), await pushed(images, SHARED, OTHER)
+    first, second = await released(client, "one", one), await released(client, "two", two)
+    assert (await client.delete(f"/apps/one/releases/{first['id']}")).status == 400  # it is current
+    newer = {"app_id": first["app_id"], "artifacts": [two["id"]]}
+    newer = (await client.post("/releases", newer)).json()
+    await client.put("/apps/one/release", {"id": newer["id"]})
+
+    assert (await client.delete(f"/apps/one/releases/{first['id']}")).status == 200
+    own = f"http://blobstore.discoverd/tarreceive/layers/{digest(OWN)}.tar"
+    assert (await deletion(client, "one"))["deleted_files"] == [one["uri"], own]
+    assert (await client.get(f"/artifacts/{one['id']}")).status == 404
+    await _until(lambda: sorted(os.listdir(layer_dir)) == sorted(map(digest, (SHARED, OTHER))))
+    assert (await client.get(f"/artifacts/{two['id']}")).status == 200
+    assert (await images.get(f"/layer/{digest(OWN)}")).status == 404
+
+    again = await pushed(images, SHARED, OWN)  # what is gone can come again
+    assert (again["uri"], again["id"] != one["id"]) == (one["uri"], True)
+    assert second
+
+
+async def test_deleted_apps_take_their_layers_along_but_not_shared_ones(images, client, layer_dir):
+    await released(client, "one", await pushed(images, SHARED, OWN))
+    await released(client, "two", await pushed(images, SHARED, OTHER))
+    assert (await client.delete("/apps/one")).status == 200
+    await _until(lambda: sorted(os.listdir(layer_dir)) == sorted(map(digest, (SHARED, OTHER))))
+    assert (await client.delete("/apps/two")).status == 200
+    await _until(lambda: os.listdir(layer_dir) == [])
+    await released(client, "three", await pushed(images, SHARED, OWN))
+
+
+async def test_a_system_image_is_never_deleted(client):
+    body = {"type": "flynn", "uri": "image:localhost/stack", "meta": {"flynn.system-image": "true"}}
+    artifact = (await client.post("/artifacts", body)).json()
+    await released(client, "one", artifact)
+    await client.delete("/apps/one")
+    assert (await client.get(f"/artifacts/{artifact['id']}")).status == 200
+
+
+async def test_an_image_of_layers_goes_with_its_last_release(stage, images, client, layer_dir):
+    release = await released(client, "one", await pushed(images, SHARED, OWN))
+    assert (await client.post("/apps/one/jobs", {"release": release["id"], "args": ["true"]})).status == 200
+    assert stage.engine.started[-1].layers == (digest(SHARED), digest(OWN))
+    assert stage.engine.layered == {(digest(SHARED), digest(OWN))}
+    await client.delete("/apps/one")
+    await _until(lambda: stage.engine.layered == set())
