@@ -15,16 +15,21 @@ import termios
 import time
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from . import frames
 from .failure import Failure
 from .frames import Exited, Failed, Output, Receiver
 
+if TYPE_CHECKING:
+    from .progress import Progress
+
 KILL_AFTER_S = 10.0  # for a job that does not end on the signal we forwarded
 _CHUNK = 32 * 1024  # of stdin, per frame
 _PIPE_CHUNK = select.PIPE_BUF  # as much as a pipe that `select` calls writable takes without blocking
 _FULL = 256 * 1024  # bytes waiting in one direction before we stop taking more: the other side waits then
+_STDERR = 2
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -70,19 +75,35 @@ class Attachment:
         wire: the upgraded connection, not blocking.
         early: what came on it together with the response.
         stdin: descriptor of the input; ``None`` when there is none at all.
+        stdout: descriptor of what the job prints.
         terminal: descriptor of our terminal, if the job has one too: its size goes along.
+        taken: counts the input.
+        given: counts what the job prints.
 
     Attributes:
         interrupted: whether a signal to us was forwarded to the job.
     """
 
-    def __init__(self, wire: socket.socket, early: bytes, *, stdin: int | None, terminal: int | None) -> None:
+    def __init__(
+        self,
+        wire: socket.socket,
+        early: bytes,
+        *,
+        stdin: int | None,
+        stdout: int,
+        terminal: int | None,
+        taken: "Progress | None" = None,
+        given: "Progress | None" = None,
+    ) -> None:
         self._wire = wire
         self._stdin = stdin
         self._terminal = terminal
         self._receiver = Receiver()
         self._to_server = bytearray()
-        self._to_person = {1: bytearray(), 2: bytearray()}  # by our own descriptor
+        self._stdout = stdout
+        self._taken = taken
+        self._given = given
+        self._to_person = {stdout: bytearray(), _STDERR: bytearray()}  # by our own descriptor
         self._end: Exited | Failed | None = None
         self._kill_at: float | None = None
         self.interrupted = False
@@ -126,14 +147,23 @@ class Attachment:
             self._to_server += frames.signal(signal.SIGKILL)
         for fd, waiting in self._to_person.items():
             if fd in writable:
-                with suppress(BlockingIOError):
-                    del waiting[: os.write(fd, waiting[:_PIPE_CHUNK])]
+                self._print(fd, waiting)
         if self._stdin in readable:
             self._read_stdin()
         if hearing and (decrypted or self._wire.fileno() in readable):
             self._hear()
         if self._to_server and self._end is None:
             self._send()
+
+    def _print(self, fd: int, waiting: bytearray) -> None:
+        """Write some of what waits for a descriptor that is ready."""
+        try:
+            written = os.write(fd, waiting[:_PIPE_CHUNK])
+        except BlockingIOError:
+            return
+        del waiting[:written]
+        if self._given is not None and fd == self._stdout:
+            self._given.advance(written)
 
     def _time_left(self) -> float | None:
         return None if self._kill_at is None else max(self._kill_at - time.monotonic(), 0)
@@ -156,6 +186,8 @@ class Attachment:
         except OSError:  # a terminal that hung up
             data = b""
         self._to_server += frames.stdin(data)
+        if self._taken is not None:
+            self._taken.advance(len(data))
         if not data:
             self._stdin = None
 
@@ -174,7 +206,7 @@ class Attachment:
     def _take(self, data: bytes) -> None:
         for happening in self._receiver.feed(data):
             if isinstance(happening, Output):
-                self._to_person[1 if happening.stream == frames.STDOUT else 2] += happening.data
+                self._to_person[self._stdout if happening.stream == frames.STDOUT else _STDERR] += happening.data
             else:
                 self._end = happening
                 return

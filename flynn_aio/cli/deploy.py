@@ -3,6 +3,7 @@
 Source: `controller-api.md` §12 (`deploy`, `setEnv`); Flynn `controller/client/v1`, `DeployAppRelease`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from .client import Client, part
@@ -32,6 +33,23 @@ def release_and_deploy(client: Client, app: str, release: dict[str, Any]) -> str
     release_id: str = created["id"]
     deploy(client, app, release_id)
     return release_id
+
+
+def set_env(client: Client, app: str, changes: Mapping[str, str | None]) -> str:
+    """Make and deploy a release with variables set, or dropped where the value is ``None``; return its id.
+
+    Raises:
+        Failure: refused, or the deployment failed.
+    """
+    app_id: str = client.get(f"/apps/{part(app)}")["id"]
+    release = current_release(client, app_id) or {}
+    return release_and_deploy(client, app_id, {**release, "env": edited(release.get("env"), changes)})
+
+
+def edited(before: Mapping[str, str] | None, changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return variables as they are after `changes`; ``None`` drops one."""
+    merged = {**(before or {}), **changes}
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def deploy(client: Client, app: str, release_id: str) -> None:

@@ -4,9 +4,10 @@ Source: `cli.md` §5.3, `controller-api.md` §12 (`setEnv`); Flynn `cli/env.go`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
-from .client import part
-from .deploy import current_release, release_and_deploy
+from .client import Client, part
+from .deploy import current_release, edited, release_and_deploy, set_env
 from .failure import Failure
 from .render import quoted
 from .session import Session
@@ -99,26 +100,19 @@ def _get(kind: str, name: str, session: Session) -> None:
 
 def _change(kind: str, changes: Mapping[str, str | None], session: Session) -> None:
     """Set the variables that have a value and drop the others."""
-    client = session.client
-    app_id = client.get(f"/apps/{part(session.app)}")["id"]
-    release = current_release(client, app_id)
-    if release is None:
-        release = {"processes": {kind: {}}} if kind else {}
+    change = partial(_change_type, kind) if kind else set_env
+    tell(f"Created release {change(session.client, session.app, changes)}.")
+
+
+def _change_type(kind: str, client: Client, app: str, changes: Mapping[str, str | None]) -> str:
+    app_id: str = client.get(f"/apps/{part(app)}")["id"]
+    release = current_release(client, app_id) or {"processes": {kind: {}}}
     processes = release.get("processes") or {}
-    if not kind:
-        changed = {**release, "env": _edited(release.get("env"), changes)}
-    elif kind in processes:
-        process = {**processes[kind], "env": _edited(processes[kind].get("env"), changes)}
-        changed = {**release, "processes": {**processes, kind: process}}
-    else:
+    if kind not in processes:
         raise Failure(f"process {quoted(kind)} in release {release['id']} not found", hint=_types(processes))
-    tell(f"Created release {release_and_deploy(client, app_id, changed)}.")
+    process = {**processes[kind], "env": edited(processes[kind].get("env"), changes)}
+    return release_and_deploy(client, app_id, {**release, "processes": {**processes, kind: process}})
 
 
 def _types(processes: Mapping[str, object]) -> str:
     return f"the release has {', '.join(sorted(processes))}" if processes else "the release has no process types at all"
-
-
-def _edited(before: Mapping[str, str] | None, changes: Mapping[str, str | None]) -> dict[str, str]:
-    merged = {**(before or {}), **changes}
-    return {key: value for key, value in merged.items() if value is not None}

@@ -3,23 +3,16 @@
 Source: `cli.md` §5.4, `jobs.md` §7; Flynn `cli/run.go`.
 """
 
-import os
-import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from . import limits
 from .client import Client, part
 from .deploy import PUSH_FIRST, current_release
 from .failure import Failure
+from .job import args_of, attached
 from .session import Session
 from .talk import tell
 from .usage import Args
-
-_INIT = "/runner/init"
-_STDOUT = 1  # the descriptor itself: the job's bytes go there, past Python's text streams
-_UPGRADE = {"Connection": "upgrade", "Upgrade": "flynn-attach/0"}
 
 
 def run(args: Args, session: Session) -> int:
@@ -62,14 +55,11 @@ def run(args: Args, session: Session) -> int:
     if args.value("--mounts-from"):
         job["mounts_from"] = args.value("--mounts-from")
 
-    release = client.get(f"/releases/{part(release_id)}")
-    pushed = (release.get("meta") or {}).get("git") == "true"
-    job["args"] = [_INIT, *command] if pushed and command[0] != _INIT else command
-    path = f"/apps/{part(app)}/jobs"
+    job["args"] = args_of(client, release_id, command)
     if detached:
-        tell(client.post(path, job)["id"])
+        tell(client.post(f"/apps/{part(app)}/jobs", job)["id"])
         return 0
-    return _attached(client, path, job, session.environ)
+    return attached(client, app, job, session.environ).code
 
 
 def _current(client: Client, app: str) -> str:
@@ -81,21 +71,3 @@ def _current(client: Client, app: str) -> str:
         raise Failure("App release has no image, push a release first", hint=PUSH_FIRST)
     release_id: str = release["id"]
     return release_id
-
-
-def _attached(client: Client, path: str, job: Mapping[str, Any], environ: Mapping[str, str]) -> int:
-    """Run the job with our streams for its own, and return its exit code."""
-    from .attach import Attachment, raw_terminal, window
-
-    stdin = sys.stdin.fileno() if sys.stdin else None
-    terminal = stdin if stdin is not None and os.isatty(stdin) and os.isatty(_STDOUT) else None
-    if terminal is not None:
-        rows, columns = window(terminal)
-        size = {"COLUMNS": str(columns), "LINES": str(rows), "TERM": environ.get("TERM", "")}
-        job = {**job, "tty": True, "tty_columns": columns, "tty_lines": rows, "env": size}
-    with client.open("POST", path, job, headers=_UPGRADE, upgrade=True) as answer:
-        wire, early = answer.take_over()
-        with nullcontext() if terminal is None else raw_terminal(terminal):
-            attachment = Attachment(wire, early, stdin=stdin, terminal=terminal)
-            status = attachment.run()
-    return 0 if attachment.interrupted else status % 256

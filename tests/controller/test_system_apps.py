@@ -111,10 +111,12 @@ async def test_a_system_app_is_neither_scaled_nor_deleted(client):
             f"{PART} scaled: there is always one of each of its processes",
         )
     deleted = await client.delete("/apps/controller")
-    assert (deleted.status, deleted.json()["message"]) == (
-        400,
-        f"{PART} deleted",
-    )
+    assert (deleted.status, deleted.json()["message"]) == (400, f"{PART} deleted")
+    await client.post("/providers", {"name": "things", "url": "http://127.0.0.1:1/"})
+    resource = {"external_id": "/x", "apps": ["controller"]}
+    await client.put("/providers/things/resources/11111111-2222-4333-8444-555555555555", resource)
+    deleted = await client.delete("/apps/controller")  # the provider is not asked
+    assert (deleted.status, deleted.json()["message"]) == (400, f"{PART} deleted")
 
 
 async def test_system_app_is_told_by_the_meta_flag_true_only(client):
