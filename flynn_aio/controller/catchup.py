@@ -67,16 +67,14 @@ async def _open(
 async def _frames(
     past: Sequence[object], subscription: Subscription, live: Live, idle_s: float
 ) -> AsyncGenerator[bytes, None]:
-    async def receive() -> bytes:
-        while True:
-            changed = await live(await subscription.receive())
-            if changed is not None:
-                return sse.frame(encode(changed))
-
     for noun in past:
         yield sse.frame(encode(noun))
     try:
-        async for chunk in sse.with_keepalive(receive, idle_s=idle_s):
-            yield chunk
+        while True:
+            event = await sse.within(subscription.receive, idle_s)
+            if event is None:
+                yield sse.KEEPALIVE
+            elif (changed := await live(event)) is not None:
+                yield sse.frame(encode(changed))
     except FlynnError as error:  # the reader was too slow, or the store cannot be read just now
         yield sse.error_frame(error.message)

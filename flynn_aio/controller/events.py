@@ -93,11 +93,9 @@ async def _follow(
 
 
 async def _frames(subscription: Subscription, idle_s: float) -> AsyncGenerator[bytes, None]:
-    async def receive() -> bytes:
-        return sse.frame(encode(await subscription.receive()))
-
     try:
-        async for chunk in sse.with_keepalive(receive, idle_s=idle_s):
-            yield chunk
+        while True:
+            event = await sse.within(subscription.receive, idle_s)
+            yield sse.KEEPALIVE if event is None else sse.frame(encode(event))
     except FlynnError as error:  # the reader was too slow, or what it missed cannot be read just now
         yield sse.error_frame(error.message)

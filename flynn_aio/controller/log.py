@@ -130,6 +130,6 @@ async def _lines_until_end(receive: Callable[[], Awaitable[bytes]]) -> AsyncGene
 
 async def _events_until_end(receive: Callable[[], Awaitable[bytes]], idle_s: float) -> AsyncGenerator[bytes, None]:
     with suppress(trio.EndOfChannel):
-        async for chunk in sse.with_keepalive(receive, idle_s=idle_s):
-            yield chunk
+        while True:
+            yield await sse.within(receive, idle_s) or sse.KEEPALIVE
     yield EOF

@@ -8,9 +8,12 @@ the client would reconnect without delay, for ever.
 Source: `controller-api.md` §6.2; Flynn `pkg/sse/sse.go`.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 KEEPALIVE = b":\n"
 
@@ -25,14 +28,12 @@ def error_frame(text: str) -> bytes:
     return b"event: error\ndata: " + " ".join(text.split()).encode() + b"\n\n"
 
 
-async def with_keepalive(receive: Callable[[], Awaitable[bytes]], *, idle_s: float) -> AsyncGenerator[bytes, None]:
-    """Yield what `receive` returns, and a keep-alive whenever it took longer than `idle_s` seconds.
+async def within(receive: Callable[[], Awaitable[T]], idle_s: float) -> T | None:
+    """Return what `receive` returns; ``None`` when it takes longer than `idle_s` seconds: time for a keep-alive.
 
     Args:
-        receive: returns the next frame; loses nothing when it is cancelled while it waits.
+        receive: loses nothing when it is cancelled while it waits.
     """
-    while True:
-        chunk = KEEPALIVE
-        with trio.move_on_after(idle_s):
-            chunk = await receive()
-        yield chunk
+    with trio.move_on_after(idle_s):
+        return await receive()
+    return None
