@@ -102,7 +102,7 @@ def plan(
     rows = {placed.job.uuid for placed in desired.jobs}
     strays = [status for job, status in observed.statuses.items() if job not in rows]
     stopping = {placed.job.uuid for placed in desired.jobs if placed.job.state is JobState.STOPPING}
-    stock = Stock(desired.volumes, stopping)
+    stock = Stock(desired.volumes, stopping, [stray for stray in strays if stray.state is RunState.RUNNING])
     writes: list[Write] = [
         *_observations(desired.jobs, observed, groups, now),
         *_adoptions([stray for stray in strays if stock.lets_adopt(stray)], observed, groups),

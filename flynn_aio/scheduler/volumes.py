@@ -23,20 +23,22 @@ class Stock:
     Args:
         volumes: those that are not destroyed, oldest first.
         stopping: the jobs that are on their way out, and will hand back what they have.
+        strays: containers without a row that run; one that is not adopted is on its way out, too.
     """
 
-    def __init__(self, volumes: Iterable[Volume], stopping: Collection[JobID]) -> None:
+    def __init__(self, volumes: Iterable[Volume], stopping: Collection[JobID], strays: Iterable[JobStatus]) -> None:
         self._known: dict[VolumeID, Volume] = {}
         self._free: dict[Place, deque[Volume]] = defaultdict(deque)
         self._returning: Counter[Place] = Counter()
+        astray = {volume for stray in strays for volume in stray.volumes}
         for volume in volumes:
             self._known[volume.id] = volume
             place = (volume.app, volume.release, volume.job_type, volume.path)
             if volume.decommissioned_at is not None:
                 continue
-            if volume.job is None:
+            if volume.job is None and volume.id not in astray:
                 self._free[place].append(volume)
-            elif volume.job in stopping and not volume.delete_on_stop:
+            elif volume.job is None or (volume.job in stopping and not volume.delete_on_stop):
                 self._returning[place] += 1
 
     def held_by(self, job: Job, wanted: Sequence[VolumeReq]) -> tuple[Volume, ...] | None:

@@ -74,7 +74,7 @@ def job(text: str) -> Job:
     return decode(text, Job)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def volume(text: str) -> Volume:
     return decode(text, Volume)
 

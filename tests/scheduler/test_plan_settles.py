@@ -9,9 +9,22 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from flynn_aio.engine import JobStatus, RunState
-from flynn_aio.model import JobID, JobState, PlacedJob, ReleaseID, Strategy, Time
+from flynn_aio.model import (
+    JobID,
+    JobState,
+    PlacedJob,
+    ProcessType,
+    ReleaseID,
+    Strategy,
+    Time,
+    Volume,
+    VolumeID,
+    VolumeReq,
+    VolumeState,
+)
 from flynn_aio.scheduler.plan import plan
 from flynn_aio.scheduler.step import (
+    AddVolume,
     CompleteScale,
     Doing,
     DropFormation,
@@ -20,6 +33,7 @@ from flynn_aio.scheduler.step import (
     Observed,
     PutJob,
     RemoveJob,
+    RemoveVolume,
     SetFormation,
     StartJob,
     Step,
@@ -41,6 +55,7 @@ from .builders import (
     placed,
     release,
     status,
+    volume,
 )
 
 PENDING, BLOCKED, STARTING, UP, STOPPING, DOWN = (
@@ -51,18 +66,33 @@ PENDING, BLOCKED, STARTING, UP, STOPPING, DOWN = (
     JobState.STOPPING,
     JobState.DOWN,
 )
+TYPES = {
+    "web": ProcessType(args=["web"], volumes=[VolumeReq(path="/data")]),
+    "worker": ProcessType(args=["worker"], volumes=[VolumeReq(path="/tmp", delete_on_stop=True)]),
+}
+PATHS = {"web": "/data", "worker": "/tmp"}
 SSD = {"web": {"disk": "ssd"}}
 LATER = NOW + timedelta(seconds=10)
 
 
+def subject(action) -> str:
+    """Return the job or the volume an action is about."""
+    return action.volume if isinstance(action, RemoveVolume) else action.job
+
+
 @dataclass
 class Model:
-    """Rows and containers, and what writes and actions do to them."""
+    """Rows and containers, and what writes and actions do to them.
+
+    Attributes:
+        spent: volumes that are destroyed and still on the disk.
+    """
 
     wanted: Desired
     containers: dict[JobID, JobStatus]
     now: Time = NOW
     down: set[JobID] = field(default_factory=set)
+    spent: tuple[Volume, ...] = ()
 
     def observe(self, **more) -> Observed:
         rows = {one.job.uuid: one for one in self.wanted.jobs}
@@ -72,6 +102,7 @@ class Model:
             up=serves,
             told=frozenset(self.containers.keys() & self.down),
             releases={ReleaseID("new"): release("new")},
+            spent=self.spent,
             **more,
         )
 
@@ -80,6 +111,8 @@ class Model:
             match write:
                 case PutJob():
                     self._put(write)
+                case AddVolume():
+                    self.wanted = with_(self.wanted, volumes=(*self.wanted.volumes, write.volume))
                 case CompleteScale():
                     self._formations(lambda one: replace(one, pending_scale_request=None), write.request)
                 case SetFormation():
@@ -109,6 +142,22 @@ class Model:
             del rows[write.job.uuid]
             self.down.add(write.job.uuid)
         self.wanted = with_(self.wanted, jobs=tuple(rows.values()))
+        self._hand_over(write.job)
+
+    def _hand_over(self, job) -> None:
+        """Do what a row's write does to volumes: a job has its own until it is down."""
+        volumes = []
+        for one in self.wanted.volumes:
+            if job.state is DOWN and one.job == job.uuid and one.delete_on_stop:
+                self.spent += (replace(one, state=VolumeState.DESTROYED),)
+            elif job.state is DOWN and one.job == job.uuid:
+                volumes.append(replace(one, job=None))
+            elif job.state is not DOWN and one.id in job.volumes:
+                assert one.job in (None, job.uuid), f"volumes in use: {one.id}"
+                volumes.append(replace(one, job=job.uuid))
+            else:
+                volumes.append(one)
+        self.wanted = with_(self.wanted, volumes=tuple(volumes))
 
     def _formations(self, change, request) -> None:
         self.wanted = with_(
@@ -121,11 +170,13 @@ class Model:
 
     def _set(self, write: SetFormation) -> None:
         others = [one for one in self.wanted.formations if one.release.id != write.release]
-        new = formation(write.release, tags=dict(write.tags), request=f"scale-{write.release}", **write.processes)
+        new = formation(
+            write.release, tags=dict(write.tags), request=f"scale-{write.release}", types=TYPES, **write.processes
+        )
         self.wanted = with_(self.wanted, formations=(*others, new))
 
     def act(self, actions) -> None:
-        assert len({action.job for action in actions}) == len(actions)
+        assert len({subject(action) for action in actions}) == len(actions)
         for action in actions:
             match action:
                 case StartJob():
@@ -133,7 +184,12 @@ class Model:
                     assert row.job.state in (PENDING, STARTING)
                     if row.job.state is PENDING:
                         self._put(PutJob(replace(row.job, state=STARTING)))
-                    self.containers[action.job] = status(action.job, kind=action.type, of=action.formation.release.id)
+                    ids = tuple(one.id for one in action.volumes)
+                    assert [one.path for one in action.volumes] == [PATHS[action.type]]
+                    assert not any({*ids} & {*other.volumes} for other in self.running)
+                    self.containers[action.job] = status(
+                        action.job, kind=action.type, of=action.formation.release.id, volumes=ids
+                    )
                 case StopJob():
                     assert action.job not in self.active
                     self.containers[action.job] = with_(
@@ -141,6 +197,14 @@ class Model:
                     )
                 case RemoveJob():
                     assert self.containers.pop(action.job).state is not RunState.RUNNING
+
+                case RemoveVolume():
+                    assert not any(action.volume in other.volumes for other in self.running)
+                    self.spent = tuple(one for one in self.spent if one.id != action.volume)
+
+    @property
+    def running(self) -> list[JobStatus]:
+        return [one for one in self.containers.values() if one.state is RunState.RUNNING]
 
     @property
     def active(self) -> set[JobID]:
@@ -183,11 +247,40 @@ def messes(draw) -> Model:
     counts = st.dictionaries(st.sampled_from(["web", "worker"]), st.integers(0, 4))
     formations = [
         formation(
-            of, tags=draw(st.sampled_from([{}, {}, SSD])), request=draw(st.sampled_from(["", of])), **draw(counts)
+            of,
+            tags=draw(st.sampled_from([{}, {}, SSD])),
+            request=draw(st.sampled_from(["", of])),
+            types=TYPES,
+            **draw(counts),
         )
         for of in draw(st.sampled_from([["old"], ["new", "old"], []]))
     ]
-    return Model(desired(*rows, formations=formations), containers, down=down)
+    model = Model(desired(*rows, formations=formations), containers, down=down)
+    for number in range(draw(st.integers(0, 4))):
+        give_volume(draw, model, f"volume-{number}")
+    return model
+
+
+def give_volume(draw, model: Model, name: str) -> None:
+    """Add a volume that is free, or that a job has: one with a row, or a container without."""
+    kind, of = draw(st.sampled_from(["web", "worker"])), draw(st.sampled_from(["old", "new"]))
+    decommissioned = draw(st.sampled_from([None, None, EARLIER]))
+    one = volume(name, kind=kind, of=of, path=PATHS[kind], decommissioned_at=decommissioned)
+    if kind == "worker":
+        one = replace(one, delete_on_stop=True)
+    rows = {row.job.uuid: row for row in model.wanted.jobs}
+    place = (of, kind)
+    able = {row.job.uuid for row in rows.values() if (row.job.release, row.job.type) == place}
+    strays = [stray for job, stray in model.containers.items() if job not in rows and stray.formation]
+    able |= {stray.id for stray in strays if (stray.release, stray.type) == place}
+    taken = {other.job for other in model.wanted.volumes}
+    holder = draw(st.sampled_from([None, *sorted(able - taken - model.down)]))
+    if row := rows.get(holder):
+        rows[holder] = replace(row, job=replace(row.job, volumes=[VolumeID(name)]))
+        one = replace(one, job=holder)
+    if holder in model.containers:
+        model.containers[holder] = with_(model.containers[holder], volumes=(VolumeID(name),))
+    model.wanted = with_(model.wanted, jobs=tuple(rows.values()), volumes=(*model.wanted.volumes, one))
 
 
 def settle(model: Model) -> None:
@@ -234,6 +327,9 @@ def check_order(model: Model) -> None:
     assert len(running) == sum(model.count(of, kind, UP) for of in ("old", "new") for kind in ("web", "worker"))
     for one in model.wanted.formations:
         assert one.pending_scale_request is None or any(one.tags.values())
+    held = [each for one in model.running for each in one.volumes]
+    assert len(held) == len(set(held))
+    assert model.spent == ()
 
 
 @settings(max_examples=100, deadline=None)
@@ -254,7 +350,7 @@ def test_what_is_in_flight_is_left_alone_but_for_starts_that_are_to_stop(model, 
     step = plan(model.wanted, model.observe(doing=doing, failed=dict.fromkeys(failed, "no")), NOW, lambda: next(ids))
     check_counts(model, step)
     for action in step.actions:
-        assert action.job not in doing or (isinstance(action, StopJob) and doing[action.job] is Doing.STARTING)
+        assert subject(action) not in doing or (isinstance(action, StopJob) and doing[action.job] is Doing.STARTING)
 
 
 @settings(max_examples=60, deadline=None)

@@ -117,6 +117,12 @@ def test_a_job_waits_for_the_volume_of_one_that_is_stopping():
     assert step.actions == (StopJob(JobID("old")),)
 
 
+def test_a_job_waits_for_the_volume_of_a_container_that_is_one_too_many():
+    astray = status("stray", volumes=(VolumeID("v"),))
+    step = step_of(placed(job("a", PENDING)), volumes=[volume("v")], statuses=[astray])
+    assert (step.writes, step.actions) == ((), (StopJob(JobID("stray")),))
+
+
 @pytest.mark.parametrize("more", [{"delete_on_stop": True}, {"decommissioned_at": EARLIER}])
 def test_nobody_waits_for_a_volume_that_does_not_come_back(more):
     rows = [serving("old", state=STOPPING, volumes=["v"]), placed(job("a", PENDING))]
