@@ -261,7 +261,9 @@ async def record(flow: dict[str, Any], args: argparse.Namespace, recorder: Recor
             assert (await run({"run": add}, args.client, Path(place), env))["exit"] == 0
         steps = []
         for step in flow["steps"]:
-            asked = {name: step[name] for name in ("run", "files", "stdin", "until", "signal") if name in step}
+            asked = {
+                name: step[name] for name in ("run", "files", "stdin", "until", "signal", "unordered") if name in step
+            }
             recorder.seen.clear()
             rendered = {"run": [namer.fill(word) for word in step["run"]], "stdin": namer.fill(step.get("stdin", ""))}
             said = await run(asked | rendered, args.client, Path(place), env)
@@ -272,11 +274,8 @@ async def record(flow: dict[str, Any], args: argparse.Namespace, recorder: Recor
             }
             if prints.get("stderr", [""])[-1].startswith("WARNING: Flynn is unmaintained"):
                 prints["stderr"].pop()
-            steps.append(
-                asked
-                | {"prints": {name: value for name, value in prints.items() if value != []}}
-                | {"exchanges": exchanges}
-            )
+            printed_something = {name: value for name, value in prints.items() if value != []}
+            steps.append(asked | {"prints": printed_something, "exchanges": exchanges})
             print(" ".join(step["run"]), "->", said)
         return {name: flow[name] for name in ("about", "given", "bare") if name in flow} | {"steps": steps}
 

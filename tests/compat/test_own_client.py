@@ -1,0 +1,109 @@
+"""Our own `flynn` prints what Flynn's printed, command by command, and exits as it did.
+
+When something went wrong it may say more: what to type next. What else is meant to differ is in `MEANT`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from .flow import load, table
+from .replay import FLOWS, replaying
+
+MEANT = {
+    # "the command is always shown", since a list of jobs without it says little
+    "ps": lambda told, out, err: (told, [line.rpartition("  ")[0] for line in out], err),
+    # options of ours stand in our usage
+    "apps extra": lambda told, out, err: (told, [line.replace(" [--json]", "") for line in out], err),
+    # Go's words for a number that is none are no help
+    "deployment timeout soon": lambda told, out, err: (
+        told | {"stderr": ['error parsing timeout "soon": not a whole number']},
+        out,
+        err,
+    ),
+    "log -n nonsense": lambda told, out, err: (told | {"stderr": ['invalid number of lines: "nonsense"']}, out, err),
+    # there is no such type of route, so nothing needs to be asked
+    "route remove udp/x": lambda told, out, err: (told | {"stderr": ["Route type udp not supported."]}, out, err),
+}
+"""By the words of a command, without the app: what is expected and compared instead."""
+
+ROOT = Path(__file__).parents[2]
+
+
+class Person:
+    """Somebody with an empty home, who types."""
+
+    def __init__(self, process) -> None:
+        self._process = process
+        self._buffer = b""
+
+    async def type(self, command):
+        await self._process.stdin.send_all(json.dumps(command).encode() + b"\n")
+        with trio.fail_after(40):
+            while b"\n" not in self._buffer:
+                piece = await self._process.stdout.receive_some(65536)
+                assert piece, "the typist has died"
+                self._buffer += piece
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+
+@asynccontextmanager
+async def open_person(home):
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLYNN", "GIT_", "XDG_"))}
+    env = kept | {"HOME": str(home), "FLYNNRC": f"{home}/flynnrc", "GIT_CONFIG_NOSYSTEM": "1", "PYTHONPATH": str(ROOT)}
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "tests.compat.typist"], cwd=home, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        yield Person(process)
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.stem)
+async def test_our_flynn_prints_what_flynns_did(world, path, tmp_path):
+    flow = load(path.read_text())
+    home = tmp_path / "home"
+    async with replaying(world, flow) as replay, open_person(home) as person:
+        words = replay.bindings
+        port = f":{world.ready.https_port}"
+        for number in ("", "2"):
+            (home / f"cert{number}.pem").write_text(words.values[f"cert{number}"])
+            (home / f"key{number}.pem").write_text(words.values[f"certkey{number}"])
+        if "bare" not in flow:
+            add = ["flynn", "cluster", "add", "-p", "<pin>", "default", f"<domain>{port}", "<key>"]
+            said = await person.type({"words": words.render(add)})
+            assert said["exit"] == 0, said
+        for step in flow["steps"]:
+            line = [f"<domain>{port}" if word == "<domain>" else word for word in step["run"]]
+            command = {name: step[name] for name in ("files", "until", "signal") if name in step}
+            stdin = step.get("stdin", "").replace("<domain>", f"<domain>{port}")
+            said = await person.type(command | words.render({"words": line, "stdin": stdin}))
+            compare(
+                step, {name: text.replace(port, "") if name != "exit" else text for name, text in said.items()}, words
+            )
+
+
+def compare(step, said, words):
+    """Compare what was printed; words met first are bound."""
+    told = {"exit": 0, "stdout": [], "stderr": []} | step["prints"]
+    out, err = table(said["stdout"]), table(said["stderr"])
+    command = " ".join(word for word in step["run"][1:] if word not in ("-a", "hello"))
+    if command in MEANT:
+        told, out, err = MEANT[command](told, out, err)
+    if step.get("unordered"):
+        out, told["stdout"] = sorted(out), sorted(told["stdout"])
+    if told["exit"]:
+        err = err[: len(told["stderr"])]  # the rest is what to type next
+    where = f"{' '.join(step['run'])}: {said}"
+    words.match(told, {"exit": said["exit"], "stdout": out, "stderr": err}, where)
