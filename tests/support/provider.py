@@ -45,6 +45,7 @@ class FakeProvider:
     body: bytes | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
     external_id: str | None = None
+    env: dict[str, str] | None = None
 
     @property
     def url(self) -> str:
@@ -84,7 +85,7 @@ class FakeProvider:
         if self.status == 200 and asked.method == "POST":
             made = self.external_id or f"/things/{len(self.asked)}"
             self.resources[made] = asked.body
-            said = json.dumps({"id": made, "env": {"THING_URL": f"thing://{made}"}}).encode()
+            said = json.dumps({"id": made, "env": self.env or {"THING_URL": f"thing://{made}"}}).encode()
         elif self.status == 200 and self.resources.pop(asked.external_id, None) is None:
             return self._framed(404, b"")
         return self._framed(self.status, said if self.body is None else self.body)
