@@ -227,7 +227,7 @@ def cluster_key(settings: Settings) -> str:
 
 
 async def prepare_rows(store: Store, settings: Settings) -> str:
-    """Write the domain and the key's hash if they are missing; return the cluster's domain.
+    """Write the domain and the key's hash if they are missing, end what a crash cut short; return the domain.
 
     A cluster that has moved is started with its old domain by whoever started it before: that is as good.
 
@@ -245,6 +245,8 @@ async def prepare_rows(store: Store, settings: Settings) -> str:
         logger.info("the cluster has moved", extra={"from": settings.domain, "to": domain})
     if not await store.read(queries.domain) or key not in (await store.read(queries.key_hashes)).values():
         await store.transact(lambda tx: _first_rows(tx, domain, key))
+    if await store.read(queries.running_backups):
+        await store.transact(changes.end_interrupted_backups)
     return domain
 
 

@@ -106,7 +106,7 @@ class Admitted:
 class Flowing:
     """A `Stream` whose source has been entered; `key` is the name of the key that opened it."""
 
-    content_type: str
+    headers: list[tuple[bytes, bytes]]
     key: str
     chunks: AsyncGenerator[bytes, None]
 
@@ -151,10 +151,10 @@ class Api:
                         status = reply.status
                         await send(_start(reply.status, headers_of(reply), head))
                         await send({"type": "http.response.body", "body": reply.body})
-                    case Flowing(content_type=content_type, key=key, chunks=chunks):
+                    case Flowing(headers=headers, key=key, chunks=chunks):
                         status = 200
                         audit.begun(status)
-                        await send(_start(status, [(b"content-type", content_type.encode())], head))
+                        await send(_start(status, headers, head))
                         with self._parts.keys.session(key):
                             await self._pump(chunks, receive, send)
                         await send({"type": "http.response.body", "body": b""})
@@ -206,7 +206,8 @@ class Api:
             if isinstance(answer, Reply):
                 return answer
             chunks = await open_source.enter_async_context(answer.source)
-            return Flowing(answer.content_type, admitted.key, chunks)
+            kind = (b"content-type", answer.content_type.encode())
+            return Flowing([kind, *answer.headers], admitted.key, chunks)
         except FlynnError as error:
             return error_reply(error)
         except Exception:

@@ -98,7 +98,7 @@ def statuses(endpoint: Endpoint) -> list[int]:
         500: True,
         503: True,
     }
-    return [status for status, possible in conditions.items() if possible]
+    return [status for status, possible in conditions.items() if possible or status in endpoint.also]
 
 
 def _tag(endpoint: Endpoint) -> str:

@@ -170,6 +170,7 @@ class Stream:
 
     content_type: str
     source: AbstractAsyncContextManager[AsyncGenerator[bytes]]
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 Handler = Callable[[Parts, Request], Awaitable[Reply | Stream]]

@@ -37,6 +37,7 @@ from ..model import (
 from . import (
     apps,
     artifacts,
+    backup,
     catchup,
     cluster,
     deployments,
@@ -93,6 +94,7 @@ class Endpoint:
         unwell: what a 500 has in it, where that is more than an error.
         params: what may be asked for in the query or in headers.
         streams: the handler reads the body itself, piece by piece: it may be of any length.
+        also: statuses beside those every route of its kind may answer with.
     """
 
     method: str
@@ -104,6 +106,7 @@ class Endpoint:
     gives: object
     unwell: object = None
     params: tuple[Param, ...] = ()
+    also: tuple[int, ...] = ()
     upgrade: Callable[[Parts, Request], Awaitable[jobs.OneOff]] | None = None
     streams: bool = False
 
@@ -112,6 +115,7 @@ TABLE = (
     Endpoint("GET", "/ping", misc.ping, Auth.NONE, gives=None),
     Endpoint("GET", "/.well-known/status", misc.status, gives=StatusReply, unwell=StatusReply),
     Endpoint("GET", "/ca-cert", misc.ca_certificate, Auth.OPTIONAL, gives=Pem),
+    Endpoint("GET", "/backup", backup.get, gives=backup.GIVES, also=(404, 409)),
     Endpoint("PUT", "/domain", cluster.migrate_domain, takes=DomainMigrationRequest, gives=DomainMigration),
     Endpoint("GET", "/openapi.json", docs.openapi, Auth.NONE, gives=dict[str, object]),
     Endpoint("GET", "/docs", docs.page, Auth.NONE, gives=Html),

@@ -17,7 +17,7 @@ from contextlib import (
     suppress,
 )
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 import trio
 from sqlite_utils import Database
@@ -30,6 +30,7 @@ from ..watch import Watch
 from . import queries
 from .feed import EventFilter, Feed, Subscription
 from .schema import migrations
+from .snapshot import copy_database, remove_copy
 from .transaction import Transaction
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Store:
         self._clock = clock
         self._run_blocking = run_blocking
         self._writing = trio.Lock()
+        self._copying = trio.Lock()
         self._feed = Feed(settings.event_buffer)
         self._writer = _connect(settings)
         self._readers = [_connect(settings, read_only=True) for _ in range(READERS)]
@@ -121,6 +123,27 @@ class Store:
     def _snapshot(self, reader: Database, query: Callable[[Database], T]) -> T:
         with self._translated("reading"), _atomic(reader, "BEGIN"):
             return query(reader)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[BinaryIO]:
+        """Have a copy of the whole database, of one moment, as a file while the block runs. One after the other.
+
+        Raises:
+            Unavailable: there is no room for it.
+        """
+        async with self._copying:
+            copy = await self._run_blocking(self._copy)
+        with copy:
+            yield copy
+
+    def _copy(self) -> BinaryIO:
+        with self._translated("copying"):
+            try:
+                return copy_database(self._settings.path)
+            except OSError as exc:
+                raise Unavailable(
+                    f"copying the database {self._settings.path}: {exc.strerror}; free some space"
+                ) from exc
 
     def _translated(self, doing: str) -> AbstractContextManager[None]:
         return _translated(doing, self._settings)
@@ -194,6 +217,7 @@ async def _in_thread(blocking: Callable[[], T], /) -> T:
 
 def _prepare(settings: StoreSettings) -> None:
     settings.path.parent.mkdir(parents=True, exist_ok=True)
+    remove_copy(settings.path)
     with _translated("opening", settings), closing(_connect(settings)) as db:
         db.conn.execute("PRAGMA journal_mode = WAL")
         if problems := [row[0] for row in db.conn.execute("PRAGMA quick_check(3)") if row[0] != "ok"]:

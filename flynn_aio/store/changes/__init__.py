@@ -5,6 +5,7 @@ wait for. A change that raises has written nothing.
 """
 
 from .apps import create_app, delete_app, fail_app_deletion, update_app
+from .backups import begin_backup, end_interrupted_backups, finish_backup
 from .cluster import set_cluster_value
 from .deployments import create_deployment, finish_deployment, note_deployment_step
 from .domain import (
@@ -47,6 +48,7 @@ __all__ = [
     "add_key",
     "add_resource_app",
     "begin_app_deletion",
+    "begin_backup",
     "begin_domain_migration",
     "begin_provisioning",
     "cancel_scale_request",
@@ -71,8 +73,10 @@ __all__ = [
     "delete_route",
     "delete_sink",
     "end_app_deletion",
+    "end_interrupted_backups",
     "end_provisioning",
     "fail_app_deletion",
+    "finish_backup",
     "finish_deployment",
     "finish_domain_migration",
     "keep_domain_certificate",
