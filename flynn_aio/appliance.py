@@ -21,12 +21,13 @@ from .domain import open_migrations
 from .engine import Engine, open_engine
 from .errors import FlynnError
 from .images import open_layers
-from .logs import open_logs
+from .logs import open_logs, open_sinks
 from .providers import Providers
 from .receive import Stack, open_receive
 from .router import Listeners, open_front, open_router
 from .scheduler import open_scheduler
 from .settings import EngineSettings, Settings
+from .sink_source import StoredSinks
 from .store import Keyring, open_store, queries
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ async def run(
         async with (
             open_engine(settings.engine) as engine,
             open_logs(settings.logs, engine, clock) as logs,
+            open_sinks(logs, StoredSinks(store), clock),
             open_discoverd(settings.discoverd, store, clock) as services,
             open_router(settings.router, store, services) as router,
             open_scheduler(settings.scheduler, store, engine, services, clock, drained=router.drained, tail=logs.tail),

@@ -15,6 +15,7 @@ import trio
 from ..clock import Clock
 from ..model import AppID
 from ..settings import LogSettings
+from .endings import Endings
 from .files import OURS, origin_of, survey
 from .history import History
 from .inotify import Changes
@@ -64,10 +65,9 @@ class Follower:
         self._changes = changes
         self._settings = settings
         self._clock = clock
-        self._live = live
+        self._endings = Endings(live)
         self._run_blocking = run_blocking
         self._tails = {tail.name: tail for tail in history.tails}
-        self._running_at: dict[str, int] = {}  # file -> version of the live jobs its job was last among
 
     def look_again(self) -> None:
         """Some job may have ended: its last line may be one without a newline."""
@@ -93,7 +93,7 @@ class Follower:
         in what else has changed.
         """
         behind: set[Tail] = set()
-        while behind := behind | await self._changed() | self._ended():
+        while behind := behind | await self._changed() | self._endings.unfinished(self._tails.values()):
             batch = []
             for tail in list(behind):
                 lines, left = tail.read_on(self._settings.dir, most=CHUNK_BYTES)
@@ -108,24 +108,10 @@ class Follower:
             for line, origin in in_order(batch):
                 await send.send(message(line, origin))
 
-    def _ended(self) -> set[Tail]:
-        """Return the places with an unfinished line whose job has ended."""
-        version = self._live.version
-        undecided = {
-            tail
-            for tail in self._tails.values()
-            if tail.decoder.has_pending and self._running_at.get(tail.name) != version
-        }
-        live = self._live.known() if undecided else None
-        if live is None:
-            return set()  # we are rung when the engine has answered
-        self._running_at |= {tail.name: version for tail in undecided if tail.origin.job in live}
-        return {tail for tail in undecided if tail.origin.job not in live}
-
     def _last_words(self, tail: Tail) -> list[Line]:
         """Return the unfinished line of a job that has ended. All it wrote has just been read."""
-        live = self._live.known() if tail.decoder.has_pending else None
-        return [] if live is None or tail.origin.job in live else tail.decoder.flush()
+        has_ended = tail.decoder.has_pending and self._endings.have_ended([tail.origin])
+        return tail.decoder.flush() if has_ended else []
 
     async def _skip(self, tail: Tail) -> Line:
         """Take a place ahead, and return the line that says so."""

@@ -83,6 +83,10 @@ class Decoder:
                 self._add(record, lines)
         return lines
 
+    def anew(self) -> "Decoder":
+        """Return a decoder for another place, somewhere in the middle of a file."""
+        return Decoder(line_bytes=self._line_bytes, from_start=False)
+
     def settle(self) -> None:
         """Take what comes next as it comes, even if the beginning of a line is missing."""
         self._skips_first = self._skips_first and bool(self._rest)

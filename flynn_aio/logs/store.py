@@ -10,6 +10,8 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from functools import partial
+from operator import itemgetter
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -19,7 +21,9 @@ from ..engine import Engine
 from ..errors import FlynnError
 from ..model import AppID, JobID
 from ..settings import LogSettings
+from .cursor import Cursor
 from .files import LogFile, survey
+from .firehose import Describe, Encode, Firehose
 from .follow import Follower, RunBlocking
 from .history import gather
 from .inotify import DirectoryWatch
@@ -58,7 +62,11 @@ class Logs:
         self._clock = clock
         self._watch = watch
         self._run_blocking = run_blocking
-        self._followers: set[Follower] = set()
+        self._followers: set[Follower | Firehose] = set()
+
+    @property
+    def directory(self) -> Path:
+        return self._settings.dir
 
     async def read(self, app: AppID, query: LogQuery) -> list[LogMessage]:
         """Return an app's newest lines, oldest first: those wanted, and of these the last `query.lines`."""
@@ -123,6 +131,30 @@ class Logs:
             logger.warning("log not followed any more", extra={"reason": str(exc)})
         finally:
             self._followers.discard(follower)
+
+    @asynccontextmanager
+    async def firehose(
+        self, cursor: Cursor, *, describe: Describe, encode: Encode, run_blocking: RunBlocking
+    ) -> AsyncIterator[Firehose]:
+        """Have the output of all apps from a cursor on, while the block runs."""
+        with self._watch.reader("", writes=True) as changes:  # from here on nothing is missed
+            files = await run_blocking(partial(survey, self._settings.dir))
+            firehose = Firehose(
+                cursor,
+                changes,
+                sorted(((file.name, file.modified) for file in files), key=itemgetter(1)),
+                settings=self._settings,
+                live=self._live,
+                clock=self._clock,
+                describe=describe,
+                encode=encode,
+                run_blocking=run_blocking,
+            )
+            self._followers.add(firehose)
+            try:
+                yield firehose
+            finally:
+                self._followers.discard(firehose)
 
     async def forget(self, app: AppID) -> None:
         """Delete an app's files. Jobs that still run write into nothing."""
@@ -212,7 +244,7 @@ async def open_logs(
         ) from exc
     with closing(watch):
         async with trio.open_nursery() as nursery:
-            run = run_blocking or _in_threads()
+            run = run_blocking or in_threads(READERS)
             logs = Logs(settings, engine, clock, watch=watch, nursery=nursery, run_blocking=run)
             nursery.start_soon(watch.run)
             nursery.start_soon(logs.watch_jobs)
@@ -221,8 +253,9 @@ async def open_logs(
             nursery.cancel_scope.cancel()
 
 
-def _in_threads() -> RunBlocking:
-    limiter = trio.CapacityLimiter(READERS)
+def in_threads(most: int) -> RunBlocking:
+    """Return a way to run blocking functions, so many at a time."""
+    limiter = trio.CapacityLimiter(most)
 
     async def run(blocking: Callable[[], T], /) -> T:
         return await trio.to_thread.run_sync(blocking, limiter=limiter)

@@ -26,6 +26,7 @@ from ..model import (
     ExpandedFormation,
     Formation,
     Job,
+    JobFacts,
     JobID,
     Key,
     PlacedJob,
@@ -47,6 +48,7 @@ from ..model import (
     VolumeID,
     as_uuid,
     decode,
+    full_job_id,
     image_layers,
     numbered,
 )
@@ -429,6 +431,33 @@ def sink(db: Database, sink_id: SinkID) -> Sink:
 
 def sinks(db: Database) -> list[Sink]:
     return [rows.sink(text) for (text,) in _all(db, "SELECT doc FROM sinks ORDER BY seq DESC")]
+
+
+def job_facts(db: Database, app_id: AppID, job_id: JobID) -> JobFacts:
+    """Return what a sink may say of a job, as far as it is known; the app may be deleted.
+
+    Source: Flynn `controller/utils/utils.go`, `JobConfig`.
+    """
+    sql = """SELECT apps.doc, jobs.doc, jobs.formation, releases.doc
+             FROM apps LEFT JOIN jobs ON jobs.id = ? LEFT JOIN releases ON releases.id = jobs.release
+             WHERE apps.id = ?"""
+    found = _all(db, sql, (job_id, app_id))
+    if not found:
+        return JobFacts(id=full_job_id(job_id), app_name=app_id)
+    app_text, job_text, formation, release_text = found[0]
+    of_app = rows.app(app_text)
+    metadata = {**of_app.meta, "flynn-controller.app": of_app.id, "flynn-controller.app_name": of_app.name}
+    env: dict[str, str] = {}
+    if job_text:
+        run = rows.job(job_text)
+        metadata |= {"flynn-controller.release": run.release or "", "flynn-controller.type": run.type}
+        if formation:
+            metadata["flynn-controller.formation"] = "true"
+    if release_text:
+        used = rows.release(release_text)
+        process = used.processes.get(metadata["flynn-controller.type"])
+        env = used.env | (process.env if process else {})
+    return JobFacts(id=full_job_id(job_id), app_name=of_app.name, metadata=metadata, env=env)
 
 
 # Providers and resources

@@ -5,6 +5,8 @@ requests go over real sockets.
 """
 
 import os
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +26,7 @@ from flynn_aio.settings import Settings
 from ..receive.conftest import FakeBuilder
 from ..support.git import Client, eventually
 from ..support.http_client import HTTPClient
+from ..support.log_server import log_server
 
 SUBNET = IPv4Network("127.101.0.0/24")
 DOMAIN = "flynn.localhost"
@@ -301,6 +304,52 @@ async def test_a_volume_outlives_jobs_and_appliances_and_is_seen_to(settings, en
 
         await eventually(swept, within_s=20)
         assert {one["state"] for one in (await world.api.get("/volumes")).json()} == {"destroyed"}
+
+
+async def test_the_lines_of_a_job_arrive_at_a_sink_in_order(settings, engine, tmp_path):
+    async def flynn(world, *argv):
+        """Run our client as a process of its own."""
+        (tmp_path / "flynnrc").write_text(
+            f'default = "one"\n\n[[cluster]]\n  Name = "one"\n  Key = "{cluster_key(settings)}"\n'
+            f'  ControllerURL = "http://controller.{DOMAIN}:{world.ready.http_port}"\n\n'
+        )
+        done = await trio.run_process(
+            [sys.executable, "-m", "flynn_aio.cli.main", *argv],
+            env={"FLYNNRC": str(tmp_path / "flynnrc"), "PYTHONPATH": ":".join(sys.path), "HOME": str(tmp_path)},
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+        )
+        return done.stdout.decode()
+
+    async with log_server() as server, running(settings, engine) as world:
+        assert (await world.api.post("/apps", {"name": "hello"})).status == 200
+        said = await flynn(
+            world, "cluster", "log-sink", "add", "syslog", f"syslog://127.0.0.1:{server.port}", "[{{.ID}}]"
+        )
+        sink_id = said.removeprefix("Created sink ").removesuffix(".\n")
+        assert f"{sink_id}  syslog  " in await flynn(world, "cluster", "log-sink")
+        await pushed(world, tmp_path)
+        await world.answers("hello from host0-")
+        [job] = await world.jobs()
+        await server.has(f"[{job}] listening")
+        assert f" host0 hello web.{job} ID1 - ".encode() in server.messages[-1]
+
+        lines = [f"line {number}" for number in range(1000)]
+        for begin in range(0, 1000, 100):
+            await engine.print(
+                job.partition("-")[2], "".join(f"{one}\n" for one in lines[begin : begin + 100]).encode()
+            )
+        await server.has(*(f"[{job}] {one}" for one in lines))
+
+        assert await flynn(world, "cluster", "log-sink", "remove", sink_id) == f"Deleted sink {sink_id}.\n"
+        await eventually(lambda: _has_nobody(server))
+        await engine.print(job.partition("-")[2], b"not for you\n")
+        await trio.sleep(0.2)
+        assert server.texts[-1] == f"[{job}] line 999"
+
+
+async def _has_nobody(server):
+    return server.connections == 0
 
 
 async def test_files_of_keys_are_not_for_everybody(settings):

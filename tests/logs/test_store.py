@@ -5,81 +5,24 @@ import os
 import random
 import time
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
 from flynn_aio.clock import SystemClock
-from flynn_aio.engine import INIT_SUFFIX, JobSpec, Stream, exits, log_file_name, open_fake_engine
+from flynn_aio.engine import INIT_SUFFIX, JobSpec, Stream, exits, open_fake_engine
 from flynn_aio.errors import FlynnError
 from flynn_aio.logs import LogQuery, follow, live, open_logs
 from flynn_aio.logs.files import KEPT, OLD
 from flynn_aio.logs.record import STREAMS
 from flynn_aio.logs.retention import hold_on
-from flynn_aio.model import AppID, JobID, Time, full_job_id
+from flynn_aio.model import Time, full_job_id
 from flynn_aio.settings import LogSettings
 
-APP, OTHER = AppID("00000000-0000-4000-8000-00000000000a"), AppID("00000000-0000-4000-8000-00000000000b")
+from ..support.conmon import APP, OTHER, job_id
+
 ALL = LogQuery(streams=STREAMS)
-
-
-def job_id(number: int) -> JobID:
-    return JobID(f"00000000-0000-4000-8000-{number:012}")
-
-
-class Writer:
-    """conmon's end of a job's log file."""
-
-    def __init__(self, directory: Path, number: int = 1, type: str = "web", app: AppID = APP, suffix: str = "") -> None:
-        directory.mkdir(exist_ok=True)
-        self.path = directory / (log_file_name(app, job_id(number), type) + suffix)
-        self._file = self.path.open("ab", buffering=0)
-
-    def record(self, text: bytes, *, flag: str = "F", stream: str = "stdout") -> bytes:
-        stamp = Time.utcnow().replace(tzinfo=None).isoformat(timespec="microseconds")
-        return f"{stamp}000+00:00 {stream} {flag} ".encode() + text + b"\n"
-
-    def print(self, *lines: str, stream: str = "stdout") -> None:
-        for line in lines:
-            self._file.write(self.record(line.encode(), stream=stream))
-
-    def begin(self, text: str, stream: str = "stdout") -> None:
-        """Print without a newline."""
-        self._file.write(self.record(text.encode(), flag="P", stream=stream))
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-
-    def rotate(self) -> None:
-        """Begin a new file in the place of the present one, as conmon does at its size limit."""
-        self._file.close()
-        new = self.path.with_name(self.path.name + ".tmp")
-        self._file = new.open("ab", buffering=0)
-        os.rename(new, self.path)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "logs"
-
-
-@pytest.fixture
-def writer(directory):
-    """Makes writers, and closes them."""
-    made = []
-
-    def make(*args, **kwargs) -> Writer:
-        made.append(Writer(directory, *args, **kwargs))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 @asynccontextmanager
