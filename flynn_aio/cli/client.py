@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -129,6 +129,22 @@ class Client:
     def post(self, path: str, body: object) -> Any:
         return self._send("POST", path, body)
 
+    def upload(self, path: str, pieces: Iterable[bytes], length: int) -> Any:
+        """Post a body of `length` bytes as it comes; return the answer's JSON. It is never tried twice.
+
+        Raises: as `open`.
+        """
+        connection = Connection(self._door)
+        try:
+            response = connection.upload(path, pieces, length, {**self._headers, "Accept": "application/json"})
+        except (OSError, HTTPError) as exc:
+            connection.close()
+            raise Unreachable(f'Post "{self._base}{path}": {self._dialled(exc)}{reason(exc)}') from exc
+        answer = Answer(connection, response)
+        if response.status != 200:
+            raise self._failure("POST", path, answer, response, upgrade=False)
+        return self._decoded("POST", path, answer)
+
     def put(self, path: str, body: object) -> Any:
         return self._send("PUT", path, body)
 
@@ -143,7 +159,9 @@ class Client:
         return body
 
     def _send(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
-        answer = self.open(method, path, body, query=query)
+        return self._decoded(method, path, self.open(method, path, body, query=query))
+
+    def _decoded(self, method: str, path: str, answer: Answer) -> Any:
         data = answer.read()
         self._keep(answer)
         if not data:

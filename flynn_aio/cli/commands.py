@@ -52,7 +52,7 @@ COMMANDS = {  # in the order in which `flynn help` lists them
     "mongodb": Command("mongodb:mongodb", "manage mongodb databases"),
     "redis": Command("redis:redis", "manage redis servers"),
     "provider": Command("provider:provider", "manage resource providers"),
-    "docker": Command("", ""),
+    "docker": Command("docker:docker", "deploy Docker images to a Flynn cluster"),
     "remote": Command("apps:remote", "manage git remotes"),
     "resource": Command("resource:resource", "manage resources of the app"),
     "release": Command("release:release", "manage app releases"),

@@ -36,17 +36,20 @@ class Truncated(HTTPError):
         super().__init__("unexpected EOF")
 
 
-def request_bytes(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+def request_bytes(
+    method: str, target: str, headers: Mapping[str, str], body: bytes | None, *, to_follow: int = 0
+) -> bytes:
     """Return a request as it goes over the wire.
 
     Args:
         target: path and query, quoted.
         headers: with `Host`; the length is added.
+        to_follow: so many more bytes of the body are sent later.
     """
     lines = [f"{method} {target} HTTP/1.1", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if body is not None or method in _WITH_BODY:
-        lines.append(f"Content-Length: {len(body or b'')}")
+        lines.append(f"Content-Length: {len(body or b'') + to_follow}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 

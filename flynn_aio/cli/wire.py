@@ -10,12 +10,12 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BufferedReader
 from urllib.parse import urlsplit
 
 from .failure import Failure
-from .http1 import Response, read_response, request_bytes
+from .http1 import HTTPError, Response, read_response, request_bytes
 
 DIAL_PATIENCE_S = 30.0
 DIAL_QUIET_S = 2.0  # then a person is told what the silence is about
@@ -159,11 +159,32 @@ class Connection:
             OSError: nobody answers, or the connection broke.
             HTTPError: what came is no response.
         """
+        reader = self._dialled()
+        self.wire.sendall(request_bytes(method, target, headers, body))
+        return read_response(reader)
+
+    def upload(self, target: str, pieces: Iterable[bytes], length: int, headers: Mapping[str, str]) -> Response:
+        """Send a POST whose body comes in pieces, `length` bytes in all; return its response when its head is there.
+
+        Raises: as `exchange`.
+        """
+        reader = self._dialled()
+        self.wire.sendall(request_bytes("POST", target, headers, None, to_follow=length))
+        try:
+            for piece in pieces:
+                self.wire.sendall(piece)
+        except (BrokenPipeError, ConnectionResetError) as exc:
+            try:
+                return read_response(reader)  # it need not see everything to say no
+            except (OSError, HTTPError):
+                raise exc from None
+        return read_response(reader)
+
+    def _dialled(self) -> BufferedReader:
         if self._reader is None:
             self.wire = self._door.dial()
             self._reader = self.wire.makefile("rb")
-        self.wire.sendall(request_bytes(method, target, headers, body))
-        return read_response(self._reader)
+        return self._reader
 
     def close(self) -> None:
         if self._reader is not None:

@@ -18,7 +18,7 @@ from .nouns import APP
 USAGE = "usage: flynn [-a <app>] [-c <cluster>] <command> [<args>...]"
 LISTED = [
     "help", "cluster", "create", "delete", "apps", "info", "ps", "kill", "log", "scale", "run", "env", "limit", "meta",
-    "route", "pg", "mysql", "mongodb", "redis", "provider", "remote", "resource", "release", "deployment", "volume",
+    "route", "pg", "mysql", "mongodb", "redis", "provider", "docker", "remote", "resource", "release", "deployment", "volume",
     "completion", "version",
 ]  # fmt: skip
 
