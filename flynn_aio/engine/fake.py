@@ -324,9 +324,11 @@ class FakeEngine:
             raise NotFound(f"cannot commit job {job}: there is no such job")
         self._add_image(image)
 
-    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> None:
+    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> bool:
         await self._call("remove images")
-        self.layered.intersection_update(wanted)
+        in_use = {job.process.spec.layers for job in self._jobs.values()} - set(wanted)
+        self.layered.intersection_update({*wanted, *in_use})
+        return bool(self.layered & in_use)
 
     # -- inside --------------------------------------------------------------------------------
 

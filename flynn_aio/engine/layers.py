@@ -79,12 +79,12 @@ class LayerImages:
         except OSError as exc:
             raise EngineError(f"cannot {doing}: reading the layers of its image: {exc.strerror}") from exc
 
-    async def keep(self, wanted: Collection[Sequence[str]]) -> None:
-        """Remove every image made of layers that is not wanted and has no container."""
+    async def keep(self, wanted: Collection[Sequence[str]]) -> bool:
+        """Remove every image made of layers that is not wanted and has no container; return whether one has."""
         kept = {self.name(layers) for layers in wanted}
-        for name in await self._calls.images_of(self._repository):
-            if name not in kept:
-                await self._calls.remove_image(name)
+        unwanted = [name for name in await self._calls.images_of(self._repository) if name not in kept]
+        gone = [await self._calls.remove_image(name) for name in unwanted]
+        return not all(gone)
 
 
 def why(reason: str) -> str:

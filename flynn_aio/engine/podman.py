@@ -183,8 +183,8 @@ class PodmanEngine:
 
         await commit_container(self._service.paths.socket, container.id, image)
 
-    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> None:
-        await self._layers.keep(wanted)
+    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> bool:
+        return await self._layers.keep(wanted)
 
     async def _settled(self, job: JobID) -> None:
         """Wait while a start of this job is under way."""

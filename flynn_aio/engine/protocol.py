@@ -265,9 +265,10 @@ class Engine(Protocol):
         """Make an image of an ended, not yet removed job's file system."""
         ...
 
-    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> None:
+    async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> bool:
         """Forget the images made of layers but for these, each the ids of its layers, lowest first.
 
-        One that a job is made of stays until it is removed. Named images are not touched.
+        One that a job is made of stays; return whether there is such a one, to be asked about again.
+        Named images are not touched.
         """
         ...

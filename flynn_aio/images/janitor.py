@@ -20,7 +20,9 @@ from .layers import Layers
 logger = logging.getLogger(__name__)
 
 ROUND_S = 600.0
-"""How often to look when nothing is deleted: for pushes that were given up, images whose last job has ended."""
+"""How often to look when nothing is deleted: for pushes that were given up."""
+SOON_S = 5.0
+"""How soon to look again for an image whose last job has not ended yet."""
 DELETIONS = frozenset({"release_deletion", "app_deletion"})
 
 
@@ -36,24 +38,24 @@ async def open_layers(settings: ImageSettings, store: Store, engine: Engine, clo
 
 
 async def sweep_layers(layers: Layers, store: Store, engine: Engine) -> None:
-    """Sweep now, after deletions and every `ROUND_S`, until cancelled."""
+    """Sweep now, after deletions and every now and then, until cancelled."""
     while True:
         async with store.subscribe(EventFilter(object_types=DELETIONS)) as deletions:
             try:
                 while True:
-                    await _sweep(layers, store, engine)
-                    with trio.move_on_after(ROUND_S):
+                    finished = await _sweep(layers, store, engine)
+                    with trio.move_on_after(ROUND_S if finished else SOON_S):
                         await deletions.receive()
             except Overflow:
                 continue  # the next sweep sees all that these events would have told
 
 
-async def _sweep(layers: Layers, store: Store, engine: Engine) -> None:
+async def _sweep(layers: Layers, store: Store, engine: Engine) -> bool:
+    """Return whether nothing is left to be swept."""
     try:
-        gone = await layers.sweep(lambda: store.read(queries.used_layers))
-        await engine.keep_images(await store.read(queries.used_images))
+        if gone := await layers.sweep(lambda: store.read(queries.used_layers)):
+            logger.info("layers nobody uses removed", extra={"layers": gone})
+        return not await engine.keep_images(await store.read(queries.used_images))
     except (FlynnError, OSError) as exc:
         logger.warning("layers not swept, the next round tries again", extra={"error": str(exc)})
-    else:
-        if gone:
-            logger.info("layers nobody uses removed", extra={"layers": gone})
+        return True

@@ -18,8 +18,8 @@ from .nouns import APP
 USAGE = "usage: flynn [-a <app>] [-c <cluster>] <command> [<args>...]"
 LISTED = [
     "help", "cluster", "create", "delete", "apps", "info", "ps", "kill", "log", "scale", "run", "env", "limit", "meta",
-    "route", "pg", "mysql", "mongodb", "redis", "provider", "docker", "remote", "resource", "release", "deployment", "volume",
-    "completion", "version",
+    "route", "pg", "mysql", "mongodb", "redis", "provider", "docker", "remote", "resource", "release", "deployment",
+    "volume", "completion", "version",
 ]  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def test_version(person, argv):
             "usage: flynn limit [-t <proc>] [--json]\n       flynn limit set <proc> <var>=<val>...",
             "",
         ),
-        (["docker", "push"], "", "'flynn docker' is not available yet. See 'flynn help' for what is"),
+        (["export"], "", "'flynn export' is not available yet. See 'flynn help' for what is"),
     ],
 )
 def test_usage_mistakes(person, argv, out, err):

@@ -7,6 +7,7 @@ import h11
 import pytest
 import trio
 
+from flynn_aio.images import janitor
 from flynn_aio.images.janitor import sweep_layers
 from flynn_aio.model import LAYER_TYPE
 
@@ -217,10 +218,15 @@ async def test_a_system_image_is_never_deleted(client):
     assert (await client.get(f"/artifacts/{artifact['id']}")).status == 200
 
 
-async def test_an_image_of_layers_goes_with_its_last_release(stage, images, client, layer_dir):
+async def test_an_image_of_layers_goes_with_its_last_release_and_job(stage, images, client, layer_dir, monkeypatch):
+    monkeypatch.setattr(janitor, "SOON_S", 0.05)
     release = await released(client, "one", await pushed(images, SHARED, OWN))
     assert (await client.post("/apps/one/jobs", {"release": release["id"], "args": ["true"]})).status == 200
-    assert stage.engine.started[-1].layers == (digest(SHARED), digest(OWN))
+    [job] = stage.engine.started
+    assert job.layers == (digest(SHARED), digest(OWN))
     assert stage.engine.layered == {(digest(SHARED), digest(OWN))}
     await client.delete("/apps/one")
-    await _until(lambda: stage.engine.layered == set())
+    await _until(lambda: not os.listdir(layer_dir))
+    assert stage.engine.layered
+    await stage.engine.remove(job.id)
+    await _until(lambda: not stage.engine.layered)

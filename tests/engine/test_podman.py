@@ -620,11 +620,11 @@ async def test_an_image_is_made_of_layers_once_and_forgotten_when_unwanted(world
     started = await world.engine.start(world.spec(RUN_FOREVER, image="", layers=layers))
     assert await images_of(settings) == made
 
-    await world.engine.keep_images([(shell, more)])
+    assert await world.engine.keep_images([(shell, more)])
     assert len(await images_of(settings)) == 2  # one is a job's
     await world.engine.stop(started.id, kill_s=0)
     await world.engine.remove(started.id)
-    await world.engine.keep_images([])
+    assert not await world.engine.keep_images([])
     assert await images_of(settings) == []
     assert await podman("image", "exists", world.image) == ""
 
