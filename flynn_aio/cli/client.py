@@ -148,8 +148,8 @@ class Client:
     def put(self, path: str, body: object) -> Any:
         return self._send("PUT", path, body)
 
-    def delete(self, path: str) -> Any:
-        return self._send("DELETE", path)
+    def delete(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        return self._send("DELETE", path, query=query)
 
     def text(self, path: str) -> bytes:
         """Return a body that is not JSON."""

@@ -308,4 +308,5 @@ _VALUES: dict[tuple[str, str], Lister] = {  # (command, or empty for all of them
     ("volume", "<id>"): _of_app("volumes", lambda each: str(each["id"])),
     ("resource", "<resource>"): _of_app("resources", lambda each: str(each["id"])),
     ("resource", "<provider>"): _providers,
+    ("provider", "<name>"): _providers,
 }

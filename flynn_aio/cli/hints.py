@@ -20,6 +20,7 @@ _LISTED_BY = {  # what a command takes ids of -> the command that lists them
     "deployment": "deployment",
     "route": "route",
     "resource": "resource",
+    "provider": "provider",
     "volume": "volume",
 }
 

@@ -20,7 +20,7 @@ from .usage import Args
 def resource(args: Args, session: Session) -> None:
     """usage: flynn resource [--json]
            flynn resource add <provider>
-           flynn resource remove <provider> [<resource>]
+           flynn resource remove [--forget] <provider> [<resource>]
 
     Manage the app's resources: databases and their like. Without arguments, lists them.
 
@@ -28,7 +28,8 @@ def resource(args: Args, session: Session) -> None:
     and takes from the environment what has not been changed since. See flynn provider for who makes them.
 
     Options:
-        --json  as JSON: the controller's own objects, without their variables, which flynn env shows
+        --forget  do not ask the provider, which is gone for good, to remove it
+        --json    as JSON: the controller's own objects, without their variables, which flynn env shows
 
     Examples:
 
@@ -42,7 +43,7 @@ def resource(args: Args, session: Session) -> None:
         case ("add",):
             _add(args.text("<provider>"), session)
         case ("remove",):
-            _remove(args.text("<provider>"), args.text("<resource>"), session)
+            _remove(args.text("<provider>"), args.text("<resource>"), session, forget=args.flag("--forget"))
         case _:
             _list(session, as_json=args.flag("--json"))
 
@@ -96,10 +97,11 @@ def _who_there_is(provider: str, client: Client) -> str:
     return did_you_mean(provider, names) or f"there is no provider {provider}. 'flynn provider' lists what there is"
 
 
-def _remove(provider: str, resource_id: str, session: Session) -> None:
+def _remove(provider: str, resource_id: str, session: Session, *, forget: bool) -> None:
     client, app = session.client, session.app
     resource_id = resource_id or _only_one(provider, client, app)
-    deleted = client.delete(f"/providers/{part(provider)}/resources/{part(resource_id)}")
+    path = f"/providers/{part(provider)}/resources/{part(resource_id)}"
+    deleted = client.delete(path, {"forget": "true"} if forget else None)
     release = current_release(client, app)
     if release is None:  # nothing to clear away
         tell(f"Deleted resource {deleted['id']}.")

@@ -94,7 +94,8 @@ async def deprovision(parts: Parts, provider: Provider, resource: Resource) -> R
     except ProviderError as error:
         fields = {"provider": provider.name, "resource": resource.id, "error": str(error)}
         logger.warning("a resource was not deprovisioned", extra=fields)
-        raise
+        way_out = f"`flynn resource remove --forget {provider.name} {resource.id}`"
+        raise ProviderError(f"{error}; if it is gone for good: {way_out}", in_doubt=error.in_doubt) from error
     try:
         return await parts.store.transact(lambda tx: changes.delete_resource(tx, resource))
     except NotFound:
@@ -103,6 +104,8 @@ async def deprovision(parts: Parts, provider: Provider, resource: Resource) -> R
 
 async def delete_app(parts: Parts, app_id: AppID, *, pauses_s: Sequence[float] = ()) -> bool:
     """Give back what only this app uses, then delete the app; the `app_deletion` event tells how it ended.
+
+    In that order, since it is the providers who can fail: then the app is still there, and whole.
 
     Args:
         pauses_s: how long to wait before each further try when a provider fails.

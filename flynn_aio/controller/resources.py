@@ -14,7 +14,10 @@ from .background import outliving
 from .body import read_json
 from .provisioning import deprovision, provision
 from .request import Parts, Reply, Request, reply
+from .shape import Param
 from .wire import ResourceRequest, new_resource, raw_config
+
+FORGET = (Param("forget", "do not ask the provider, which is gone for good, to remove it", bool),)
 
 
 async def list_all(parts: Parts, request: Request) -> Reply:
@@ -65,12 +68,17 @@ async def put(parts: Parts, request: Request) -> Reply:
 
 
 async def delete(parts: Parts, request: Request) -> Reply:
-    """Give a resource back and answer with what it was: clients clear away its env by that."""
+    """Give a resource back and answer with what it was: clients clear away its env by that.
+
+    With `forget` its provider, which is gone for good, is not asked. Flynn cannot do without one.
+    """
 
     def query(db: Database) -> tuple[Provider, Resource]:
         return _provider(db, request), _resource(db, request)
 
     provider, resource = await parts.store.read(query)
+    if request.first("forget") == "true":
+        return reply(await parts.store.transact(lambda tx: changes.delete_resource(tx, resource)))
     gone: Resource = await outliving(parts.background, lambda: deprovision(parts, provider, resource))
     return reply(gone)
 

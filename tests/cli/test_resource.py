@@ -178,6 +178,20 @@ def test_a_provider_is_added(person, shop):
     assert shop.bodies("POST /providers") == [{"url": PG["url"], "name": "postgres"}]
 
 
+def test_a_resource_whose_provider_is_gone_is_forgotten(person, shop):
+    assert person.flynn("resource", "remove", "--forget", "postgres", RESOURCE["id"]).code == 0
+    assert shop.requests[0].query == {"forget": "true"}
+
+
+def test_a_provider_is_removed(person, shop):
+    shop.on("DELETE /providers/postgres", PG)
+    done = person.flynn("provider", "remove", "postgres")
+    assert (done.code, done.out, done.err) == (0, "", "Removed provider postgres.\n")
+    done = person.flynn("provider", "remove", "postgre")
+    assert (done.code, done.err) == (1, "controller: resource not found\n")
+    assert done.hint == "'flynn provider' lists what there is"
+
+
 def test_old_releases_stay_as_they_are(person, shop):
     person.flynn("resource", "add", "postgres")
     assert shop.bodies(f"POST /apps/{APP_ID}/deploy") == [{"id": NEW}]

@@ -156,6 +156,7 @@ async def test_unknown_ids_are_bare_404s(client, provider, apps, fake):
         ("PUT", f"/providers/things/resources/{UNKNOWN}/apps/one"),
         ("DELETE", f"/providers/things/resources/{made['id']}/apps/two"),
         ("GET", "/apps/three/resources"),
+        ("DELETE", "/providers/nothing"),
     ]:
         response = await client.request(method, path, {"external_id": "x", "config": None})
         assert (response.status, response.body) == (404, b""), path
@@ -271,6 +272,39 @@ async def test_a_resource_that_is_not_given_back_is_kept(client, fake, provider,
     assert response.status == 500
     assert "to remove '/things/1': it answered with status 503" in response.json()["message"]
     assert (await client.get("/apps/one/resources")).json() == [made]
+
+
+async def test_a_provider_that_is_gone_for_good_holds_nothing_fast(client, store, fake, provider, apps):
+    made = await provisioned(client, "one")
+    fake.status = 503
+    path = f"/providers/things/resources/{made['id']}"
+    refused = (await client.delete(path)).json()["message"]
+    assert refused.endswith(f"; if it is gone for good: `flynn resource remove --forget things {made['id']}`")
+    held = await client.delete("/providers/things")
+    assert (held.status, held.json()["message"]) == (409, f"provider things still has resource {made['id']}")
+    assert (await client.delete(f"{path}?forget=true")).json() == made
+    assert len(fake.asked) == 2
+    assert (await client.delete("/providers/things")).json() == provider
+    assert (await client.get("/providers/things")).status == 404
+    assert await history(store, "provider_deletion") == [("provider_deletion", None, provider)]
+    assert (await client.post("/providers", {"name": "things", "url": fake.url})).status == 200
+
+
+async def test_a_provider_that_is_asked_for_something_stays_until_it_is_over(client, stage, fake, provider):
+    begun, go = trio.Event(), trio.Event()
+
+    async def slowly():
+        begun.set()
+        await go.wait()
+
+    fake.before = slowly
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(provisioned, stage.client())
+        await begun.wait()
+        held = await client.delete(f"/providers/{provider['id']}")
+        assert (held.status, held.json()["code"]) == (409, "conflict")
+        go.set()
+    assert len((await client.get("/resources")).json()) == 1
 
 
 async def test_two_may_ask_for_the_same_deletion(client, stage, fake, provider, apps):

@@ -32,12 +32,29 @@ def create_provider(tx: Transaction, *, name: str, url: str) -> Provider:
     return created
 
 
+def delete_provider(tx: Transaction, provider: Provider) -> Provider:
+    """Forget a provider; return it as it was.
+
+    Raises:
+        Conflict: something it made is still known, or is being made.
+    """
+    for table, what in (("resources", "resource"), ("provisionings", "provisioning")):
+        if found := tx.execute(f"SELECT id FROM {table} WHERE provider = ?", (provider.id,)):
+            raise Conflict(f"provider {provider.name} still has {what} {found[0][0]}")
+    deleted = queries.provider(tx.db, provider.id)
+    tx.execute("DELETE FROM providers WHERE id = ?", (deleted.id,))
+    tx.emit("provider_deletion", deleted.id, deleted)
+    return deleted
+
+
 def begin_provisioning(tx: Transaction, provider: ProviderID, apps: Iterable[str]) -> tuple[ResourceID, list[AppID]]:
     """Write down that a provider is about to be asked; return what the resource will be called, and the apps' ids.
 
     Raises:
+        NotFound: the provider was deleted meanwhile.
         ValidationError: one of the apps, each an id or a name, does not exist.
     """
+    queries.provider(tx.db, provider)
     found = _existing_apps(tx, apps)
     made = ResourceID(tx.new_id())
     tx.execute(
