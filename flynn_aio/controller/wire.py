@@ -178,7 +178,7 @@ class ArtifactRequest(Struct, frozen=True, kw_only=True):
 
 
 def new_artifact(sent: ArtifactRequest) -> Artifact:
-    """Check an artifact. Whether its image or slug exists is another question.
+    """Check an artifact. Whether its image or slug exists is another question, and so is a manifest it only points to.
 
     Raises:
         ValidationError: it cannot be one, or it is of a kind that only existed before images.
@@ -191,10 +191,8 @@ def new_artifact(sent: ArtifactRequest) -> Artifact:
         )
     if not 0 <= sent.size <= INT64_MAX:
         raise ValidationError("must be greater than zero", field="size")
-    if sent.manifest is None and f"{parsed.scheme}:" not in (IMAGE_SCHEME, SLUG_SCHEME):
-        if sent.size == 0:
-            raise ValidationError("must be greater than zero", field="size")
-        raise ValidationError(f"manifest failed to download from {sent.uri}: send it as `manifest`")
+    if sent.manifest is None and f"{parsed.scheme}:" not in (IMAGE_SCHEME, SLUG_SCHEME) and sent.size == 0:
+        raise ValidationError("must be greater than zero", field="size")
     return Artifact(
         id=ArtifactID(as_uuid(sent.id) or sent.id),
         type=sent.type,

@@ -50,8 +50,9 @@ async def test_an_artifact_is_created_once(client, artifact):
         ({"type": "flynn", "uri": "http://example.com/x"}, "size must be greater than zero"),
         (
             {"type": "flynn", "uri": "http://example.com/x", "size": 3},
-            "manifest failed to download from http://example.com/x: send it as `manifest`",
+            "manifest failed to download from http://example.com/x: verify: no hashes provided",
         ),
+        ({"type": "flynn", "uri": "http://example.com/x", "size": -1}, "size must be greater than zero"),
         ({"type": "flynn", "uri": "slug:none"}, "uri names the slug 'none', which does not exist"),
         ({"type": "flynn", "uri": "slug:"}, "uri names the slug '', which does not exist"),
         ({"type": "flynn", "uri": "slug:.."}, "uri names the slug '..', which does not exist"),
