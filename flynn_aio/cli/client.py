@@ -58,6 +58,18 @@ class Answer:
             self.close()
             raise Unreachable(reason(exc)) from exc
 
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body piece by piece, as they come.
+
+        Raises:
+            Unreachable: the connection broke.
+        """
+        try:
+            while data := self._response.piece():
+                yield data
+        except (OSError, HTTPError) as exc:
+            raise Unreachable(reason(exc)) from exc
+
     def lines(self) -> Iterator[bytes]:
         """Yield the body line by line, without newlines, as they come.
 

@@ -47,7 +47,9 @@ def cluster(args: Args, session: Session) -> None:
                                 or flynn-controller.app_name, .app, .release, .type), {{.Config.Env.NAME}}
         log-sink remove         removes one
 
-        migrate-domain and backup are not available yet.
+        migrate-domain   moves the cluster to another domain; the old one keeps answering
+        backup           writes the cluster's state to a tar file; its manifest.json tells what is in it, and what
+                         is not: the data of databases and volumes, for now
 
     Options:
         --json                   as JSON, clusters without their keys
@@ -59,7 +61,7 @@ def cluster(args: Args, session: Session) -> None:
         --docker-push-url=<url>  [DEPRECATED] Docker push URL
         --docker                 [DEPRECATED] the Docker push URL is https://docker.<domain>
         -p, --tls-pin=<tlspin>   SHA256 of the cluster's TLS certificate
-        --file=<file>            file to write the backup to
+        --file=<file>            file to write the backup to (default: standard output)
         --use-ids                use app ids, not names, as syslog's APP-NAME
         --insecure               do not verify the server's certificate
         --format=<format>        rfc6587 counts octets; newline ends messages with one; prefixed_newline also puts the
@@ -86,10 +88,14 @@ def cluster(args: Args, session: Session) -> None:
             _show_default(session)
         case ("log-sink", *_):
             log_sink(args, session)
-        case words:
-            raise Failure(
-                f"'flynn cluster {' '.join(words)}' is not available yet. See 'flynn help cluster' for what is"
-            )
+        case ("migrate-domain",):
+            from .migrate import migrate_domain
+
+            migrate_domain(args, session, flynn=_executable())
+        case ("backup",):
+            from .backup import backup
+
+            backup(args, session)
 
 
 def _list(session: Session, *, as_json: bool) -> None:

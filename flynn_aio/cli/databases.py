@@ -8,14 +8,14 @@ Source: `cli.md` §5.7, `controller-api.md` §11 and §12; Flynn `cli/pg.go`, `m
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .client import part
 from .failure import Failure
 from .job import Ended, args_of, attached
 from .progress import Progress
+from .replacing import os_reason, replacing
 from .session import Session
 from .usage import Args
 
@@ -107,11 +107,11 @@ def dump(session: Session, database: Database, command: Sequence[str], args: Arg
     with Progress("dumping", quiet=args.flag("--quiet")) as progress:
         if not name:
             return attached(session.client, session.app, job, session.environ, stdout=1, given=progress).code
-        with _replacing(name) as replacing:
+        with replacing(name) as written:
             ended = attached(
-                session.client, session.app, job, session.environ, stdout=replacing.descriptor, given=progress
+                session.client, session.app, job, session.environ, stdout=written.descriptor, given=progress
             )
-            replacing.complete = ended.well
+            written.complete = ended.well
             return ended.code
 
 
@@ -130,7 +130,7 @@ def restore(
     try:
         stdin = os.open(name, os.O_RDONLY) if name else 0
     except OSError as exc:
-        raise Failure(f"open {name}: {_reason(exc)}") from exc
+        raise Failure(f"open {name}: {os_reason(exc)}") from exc
     try:
         found = os.fstat(stdin)
         size = found.st_size if stat.S_ISREG(found.st_mode) else None
@@ -144,41 +144,3 @@ def restore(
 def _job(session: Session, database: Database, command: Sequence[str], *, env: Mapping[str, str]) -> dict[str, Any]:
     args = args_of(session.client, database.release, command)
     return {"release": database.release, "args": args, "disable_log": True, **({"env": dict(env)} if env else {})}
-
-
-class _Replacing:
-    """A file being written; it takes its name when the block ends and `complete` is set."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.complete = False
-
-
-@contextmanager
-def _replacing(name: str) -> Iterator[_Replacing]:
-    """Write what is to become the file `name`; a pipe or a device under that name is written itself.
-
-    Raises:
-        Failure: it cannot be written.
-    """
-    special = os.path.exists(name) and not os.path.isfile(name)
-    final = os.path.realpath(name)  # what a link leads to, not the link
-    path = name if special else f"{final}.part"
-    try:
-        replacing = _Replacing(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
-    except OSError as exc:
-        raise Failure(f"open {path}: {_reason(exc)}") from exc
-    try:
-        yield replacing
-    finally:
-        os.close(replacing.descriptor)
-        if not special and replacing.complete:
-            os.replace(path, final)
-        elif not special:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-
-
-def _reason(exc: OSError) -> str:
-    text = exc.strerror or str(exc)
-    return text[0].lower() + text[1:]

@@ -77,19 +77,6 @@ def test_a_cluster_whose_ca_cannot_be_had_is_not_added(person, secure_controller
     assert not (person.home / ".gitconfig").exists()
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["migrate-domain", "x"],
-        ["backup"],
-    ],
-)
-def test_what_is_not_there_yet_says_so(person, argv):
-    done = person.flynn("cluster", *argv)
-    assert (done.code, done.out) == (1, "")
-    assert "is not available yet" in done.err
-
-
 ASKED = "protocol=https\nhost=git.example.com\n\nignored=after the empty line\n"
 
 
