@@ -389,8 +389,8 @@ def new_resource(sent: ResourceRequest) -> ResourceRequest:
     """Check what is told about a resource that somebody else made."""
     if not sent.external_id:
         raise ValidationError("must not be blank", field="external_id")
-    if "" in sent.env:
-        raise ValidationError("must not have an empty name", field="env")
+    if any(not name or "=" in name for name in sent.env):
+        raise ValidationError("must not have an empty name or one with `=`", field="env")
     return sent
 
 

@@ -61,7 +61,7 @@ class Providers:
 
         Cancellation: it may have been made.
         """
-        place = Place.parse(provider.url)
+        place = _place(provider)
         what = f"asking provider {provider.name!r} at {place.shown} for a resource"
         answer = await self._ask("POST", place, place.path, config, what, doubt="it may have made something")
         try:
@@ -79,7 +79,7 @@ class Providers:
 
         Cancellation: it may have been removed.
         """
-        place = Place.parse(provider.url)
+        place = _place(provider)
         what = f"asking provider {provider.name!r} at {place.shown} to remove {external_id!r}"
         path = place.path_of(external_id)
         answer = await self._ask("DELETE", place, path, b"", what, doubt="it may have removed it")
@@ -155,6 +155,14 @@ class Providers:
         except trio.BrokenResourceError as error:
             raise _Unreachable(f"TLS with {place.authority}: {_reason(error)}") from error
         return secure
+
+
+def _place(provider: Provider) -> Place:
+    try:
+        return Place.parse(provider.url)
+    except ValueError as error:  # an older version took it
+        what = f"the URL of provider {provider.name!r} {error}; remove the provider and add it anew"
+        raise ProviderError(what, in_doubt=False) from error
 
 
 class _Unreachable(Exception):

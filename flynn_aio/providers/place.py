@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNSENDABLE = re.compile(r"[^!-~]")
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z\d_-]{1,63}(?:\.[a-z\d_-]{1,63})*\.?|[\da-f:.]+:[\da-f:.]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

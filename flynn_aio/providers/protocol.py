@@ -63,7 +63,7 @@ def provisioned(answer: Answer) -> Provisioned:
             'answered with something else than {"id": TEXT, "env": {NAME: TEXT}}, and may have made something'
         ) from error
     env = made.env or {}
-    if not made.id or any(not name or "\0" in name + value for name, value in env.items()):
+    if not made.id or any(not name or "=" in name or "\0" in name + value for name, value in env.items()):
         raise ValueError("answered without an id or with an unusable env, and may have made something")
     return Provisioned(id=made.id, env=env)
 

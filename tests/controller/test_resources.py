@@ -185,7 +185,7 @@ async def test_what_somebody_else_made_is_registered_under_the_given_id(client, 
     ("body", "message"),
     [
         ({"env": {}}, "external_id must not be blank"),
-        ({"external_id": "x", "env": {"": "y"}}, "env must not have an empty name"),
+        ({"external_id": "x", "env": {"": "y"}}, "env must not have an empty name or one with `=`"),
         ({"external_id": "x", "apps": ["three"]}, "apps contains 'three', which does not exist"),
     ],
 )

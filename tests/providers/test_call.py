@@ -100,6 +100,11 @@ async def test_a_name_nobody_knows_is_said_to_be_unknown(providers):
     assert not caught.value.in_doubt
 
 
+async def test_a_url_that_an_older_version_took_is_said_to_be_wrong(providers):
+    with pytest.raises(ProviderError, match="the URL of provider 'things' is not like http://HOST/PATH"):
+        await providers.deprovision(named("gopher://example.com/"), "/x")
+
+
 @pytest.mark.parametrize(
     ("said", "text"),
     [

@@ -1,6 +1,9 @@
 """A provider's URL, taken apart."""
 
+import h11
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flynn_aio.providers import Place
 
@@ -20,6 +23,7 @@ from flynn_aio.providers import Place
             "/a/b?c=d",
         ),
         ("http://[::1]:80/x", "::1", 80, 80, False, "[::1]:80", "/x"),
+        ("HTTP://Example.COM./", "example.com.", None, 80, False, "Example.COM.", "/"),
     ],
 )
 def test_a_url_is_taken_apart(url, host, port, plain_port, secure, authority, path):
@@ -48,6 +52,10 @@ def test_an_id_is_escaped_and_joins_a_query_that_is_there():
         ("http:///databases", "is not like"),
         ("http://example.com:0/", "is not like"),
         ("http://ex*mple.com/", "is not like"),
+        ("http://a..b/", "is not like"),
+        ("http://.example.com/", "is not like"),
+        (f"http://{'a' * 64}.example.com/", "is not like"),
+        (f"http://{'a.' * 126}ab/", "is not like"),
         ("http://example.com:port/", "cannot be taken apart"),
         ("http://[::1/", "cannot be taken apart"),
         ("http://example.com/a b", "characters"),
@@ -58,3 +66,18 @@ def test_an_id_is_escaped_and_joins_a_query_that_is_there():
 def test_what_is_no_provider_is_told_so(url, says):
     with pytest.raises(ValueError, match=says):
         Place.parse(url)
+
+
+PIECES = st.text("aA0.-_:[]@%/?#é ")
+
+
+@given(text=st.text() | st.builds("http://{}/{}".format, PIECES, PIECES))
+def test_whatever_is_taken_for_a_place_can_be_asked(text):
+    """A host that the resolver or TLS cannot even encode would be a bug at the time of asking."""
+    try:
+        place = Place.parse(text)
+    except ValueError:
+        return
+    place.host.encode("idna")
+    headers = [("Host", place.authority), ("Authorization", place.authorization or "x")]
+    h11.Request(method="DELETE", target=place.path_of("/a b"), headers=headers)

@@ -31,6 +31,7 @@ def test_an_answer_is_an_id_and_an_env():
         (200, b'{"id": "", "env": {}}', "without an id"),
         (200, b'{"id": "x", "env": {"": "y"}}', "unusable env"),
         (200, b'{"id": "x", "env": {"A": "\\u0000"}}', "unusable env"),
+        (200, b'{"id": "x", "env": {"A=B": "x"}}', "unusable env"),
     ],
 )
 def test_what_is_no_resource_is_told_so(status, body, says):
