@@ -28,8 +28,8 @@ from .query import in_order
 from .record import Line
 from .tail import Tail, tail_at
 
-BATCH_BYTES = 64 * 1024
-"""Read at a time: some milliseconds."""
+BATCH_BYTES = 32 * 1024
+"""Read at a time: a millisecond or two, for which whoever serves requests may have to wait."""
 BATCH_FILES = 16
 KNOWN_JOBS = 1000
 """Jobs whose facts are kept. Source: Flynn `host/logmux/sink.go`, `lru.New(1000)`."""
@@ -101,8 +101,6 @@ class Firehose:
     async def next(self) -> Batch:
         """Wait for output and return the next of it; a batch may be empty when only the places moved.
 
-        Cancellation: what was read for it is lost until `rewind`.
-
         Raises:
             FlynnError: the files or what is known of their jobs cannot be read just now.
         """
@@ -148,11 +146,14 @@ class Firehose:
         origins = {name: origin for name in names if (origin := origin_of(name))}
         facts = {origin: await self._known(origin) for origin in origins.values()}
         ended = self._endings.have_ended(origin for name, origin in origins.items() if self._has_pending(name))
+        pieces: list[_Piece] = []
         try:
             data, pieces = await self._run_blocking(partial(self._read_and_encode, origins, facts, ended))
         except OSError as exc:
-            self.rewind(names)
             raise FlynnError(f"reading the log files in {self._settings.dir}: {exc.strerror}; trying again") from exc
+        finally:
+            if not pieces:
+                self.rewind(names)
         for piece in pieces:
             self._note(piece)
         return Batch(data, {piece.tail.name: piece.tail.place for piece in pieces if not piece.tail.is_gone})

@@ -1,12 +1,12 @@
 """Sinks: a sender for each one there is, started and stopped as they come and go."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -24,11 +24,15 @@ from .syslog_outlet import SyslogOutlet
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 SETTLE_S = 0.2
 """Between two looks at which sinks there are: many changes of the store in a row are one."""
 RETRY_S = 5.0
 FINISH_S = 2.0
 """For writing down how far a sink is when its sender is stopped."""
+PAUSE = 1.0
+"""After reading for so long, all sinks together leave the processor to others for this many times as long."""
 CURSORS = "cursors"
 """Directory below the log files."""
 
@@ -149,11 +153,30 @@ async def open_sinks(
     """Send every sink the lines of all apps while the block runs.
 
     Args:
-        run_blocking: how to read files; by default in one thread for all sinks, so that they never take more
-            than one core's worth from those who serve requests.
+        run_blocking: how to read files; by default in one thread for all sinks, which rests as long as it works, so
+            that a flood of output does not slow down those who serve requests.
     """
     async with trio.open_nursery() as nursery:
-        sinks = _Sinks(logs, source, clock, nursery, run_blocking or in_threads(1))
+        sinks = _Sinks(logs, source, clock, nursery, run_blocking or _resting(in_threads(1)))
         nursery.start_soon(sinks.run)
         yield
         nursery.cancel_scope.cancel()
+
+
+def _resting(run: RunBlocking) -> RunBlocking:
+    """Return a way to run blocking functions one by one, each after a rest as long as the one before took."""
+    turn = trio.Lock()
+    rested_at = 0.0
+
+    async def run_in_turn(blocking: Callable[[], T], /) -> T:
+        nonlocal rested_at
+        async with turn:
+            await trio.sleep_until(rested_at)
+            began = trio.current_time()
+            try:
+                return await run(blocking)
+            finally:
+                ended = trio.current_time()
+                rested_at = ended + (ended - began) * PAUSE
+
+    return run_in_turn

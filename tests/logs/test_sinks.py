@@ -401,3 +401,19 @@ async def test_a_config_of_another_version_stops_nobody(directory, writer, known
         known.add(f"syslog://127.0.0.1:{server.port}", "good")
         await server.has("hello")
     assert any("not understood" in record.message for record in caplog.records)
+
+
+async def test_sinks_rest_as_long_as_they_work(autojump_clock):
+    """A flood of output takes half of the processor at most, however many sinks there are."""
+    at = []
+
+    async def work(blocking):
+        at.append(trio.current_time())
+        await trio.sleep(2)
+        return blocking()
+
+    async with trio.open_nursery() as nursery:
+        run = sinks._resting(work)
+        for _ in range(3):
+            nursery.start_soon(run, lambda: None)
+    assert [moment - at[0] for moment in at] == pytest.approx([0, 4, 8])
