@@ -3,11 +3,15 @@
 Source: `controller-api.md` §10.1; Flynn `tarreceive/main.go`.
 """
 
-from ..errors import NotFound, ValidationError
-from ..model import Artifact, ImageManifest, image_artifact, is_layer_id
+import logging
+
+from ..errors import EngineError, NotFound, StartError, ValidationError
+from ..model import Artifact, ImageManifest, image_artifact, image_layers, is_layer_id
 from ..store import changes
 from .body import read_json, read_pieces
 from .request import Parts, Reply, Request, reply
+
+logger = logging.getLogger(__name__)
 
 PIECE_WITHIN_S = 300.0
 """Between two pieces of a layer; a client that is silent for longer has gone."""
@@ -31,14 +35,28 @@ async def create_layer(parts: Parts, request: Request) -> Reply:
 
 
 async def create_artifact(parts: Parts, request: Request) -> Reply:
-    """Create the artifact of an image whose layers are here, or return the one of the same manifest."""
+    """Create the artifact of an image whose layers are here, or return the one of the same manifest.
+
+    The image is made at once: who pushed something no job can run is told so now, and a deployment need not wait.
+    """
     artifact = image_artifact(_checked(read_json(request, ImageManifest)))
+    await _check_layers(parts, artifact)
+    try:
+        await parts.engine.make_image(image_layers([artifact]))
+    except StartError as exc:
+        raise ValidationError(f"cannot be used: {exc.message}", field="rootfs") from exc
+    except EngineError as exc:
+        logger.warning("image not made yet, its first job makes it", extra={"uri": artifact.uri, "why": exc.message})
     async with parts.layers.settling:  # so that no layer goes between the look and the row that refers to it
-        if missing := await parts.layers.missing(artifact.layers):
-            raise ValidationError(f"names layer {missing[0]!r}, which is not here; push it first", field="rootfs")
+        await _check_layers(parts, artifact)
         created: Artifact = await parts.store.transact(lambda tx: changes.create_artifact(tx, artifact))
         await parts.layers.let_go(artifact.layers)
     return reply(created)
+
+
+async def _check_layers(parts: Parts, artifact: Artifact) -> None:
+    if missing := await parts.layers.missing(artifact.layers):
+        raise ValidationError(f"names layer {missing[0]!r}, which is not here; push it first", field="rootfs")
 
 
 def _checked(manifest: ImageManifest) -> ImageManifest:

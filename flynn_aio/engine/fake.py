@@ -160,6 +160,7 @@ class FakeEngine:
         registry: what `pull_image` finds.
         disk_is_full: whether there is no room for another volume.
         layered: the layers of each image that was made of some.
+        torn_layers: those no image can be made of.
     """
 
     def __init__(
@@ -187,6 +188,7 @@ class FakeEngine:
         self.images = None if images is None else set(images)
         self.registry: set[str] = set()
         self.layered: set[tuple[str, ...]] = set()
+        self.torn_layers: set[str] = set()
 
     # -- scripting -----------------------------------------------------------------------------
 
@@ -324,6 +326,11 @@ class FakeEngine:
             raise NotFound(f"cannot commit job {job}: there is no such job")
         self._add_image(image)
 
+    async def make_image(self, layers: tuple[str, ...]) -> None:
+        doing = "make an image of the layers"
+        await self._call(doing)
+        self._make_image(layers, doing)
+
     async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> bool:
         await self._call("remove images")
         in_use = {job.process.spec.layers for job in self._jobs.values()} - set(wanted)
@@ -362,13 +369,18 @@ class FakeEngine:
         if behaviour.start_error:
             raise StartError(behaviour.start_error)
         if spec.layers:
-            self.layered.add(spec.layers)
+            self._make_image(spec.layers, f"start job {spec.id}")
         elif self.images is not None and spec.image not in self.images:
             raise StartError(f"cannot start job {spec.id}: there is no image {spec.image}")
         for volume in spec.volumes:
             if volume.id not in self._volumes:
                 raise StartError(missing(spec, volume.id, "No such file or directory"))
         return self._launch(spec, behaviour.program, output)
+
+    def _make_image(self, layers: tuple[str, ...], doing: str) -> None:
+        if torn := self.torn_layers.intersection(layers):
+            raise StartError(f"cannot {doing}: layer {min(torn)} is torn")
+        self.layered.add(layers)
 
     def _held_volumes(self) -> Iterator[Collection[VolumeID]]:
         """Yield the volumes of each live job."""

@@ -183,6 +183,9 @@ class PodmanEngine:
 
         await commit_container(self._service.paths.socket, container.id, image)
 
+    async def make_image(self, layers: tuple[str, ...]) -> None:
+        await self._layers.ensure(layers, doing="make an image of the layers")
+
     async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> bool:
         return await self._layers.keep(wanted)
 

@@ -265,6 +265,15 @@ class Engine(Protocol):
         """Make an image of an ended, not yet removed job's file system."""
         ...
 
+    async def make_image(self, layers: tuple[str, ...]) -> None:
+        """Make the image of these layers, lowest first, if it is missing: what needs it then starts without delay.
+
+        Raises:
+            StartError: no job could ever be made of them.
+            EngineError: it may work on another try.
+        """
+        ...
+
     async def keep_images(self, wanted: Collection[tuple[str, ...]]) -> bool:
         """Forget the images made of layers but for these, each the ids of its layers, lowest first.
 

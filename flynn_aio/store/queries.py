@@ -161,11 +161,16 @@ def used_layers(db: Database) -> set[str]:
 
 
 def used_images(db: Database) -> set[tuple[str, ...]]:
-    """Return what the images of undeleted releases are made of: the ids of their layers, lowest first."""
+    """Return what the images of undeleted releases, and of artifacts still without one, are made of.
+
+    Each is the ids of its layers, lowest first.
+    """
     layered = _layered(db)
     sql = "SELECT DISTINCT json_extract(doc, '$.artifacts') FROM releases WHERE deleted_at IS NULL"
     found = [decode(text, list[str]) for (text,) in _all(db, sql) if text]
-    return {layers for ids in found if (layers := image_layers(layered[one] for one in ids if one in layered))}
+    of_releases = (image_layers(layered[one] for one in ids if one in layered) for ids in found)
+    of_artifacts = (tuple(artifact.layers) for artifact in layered.values())
+    return {layers for layers in (*of_releases, *of_artifacts) if layers}
 
 
 def _layered(db: Database) -> dict[str, Artifact]:

@@ -166,6 +166,21 @@ async def test_a_manifest_of_what_is_not_here_is_refused(images, body, message):
     assert (refused.status, refused.json()["message"]) == (400, message)
 
 
+async def test_what_no_image_can_be_made_of_is_told_at_once(stage, images, client):
+    stage.engine.torn_layers.add(digest(OWN))
+    await images.post(f"/layer/{digest(OWN)}", OWN)
+    refused = await images.post("/artifact", manifest(digest(OWN)))
+    why = f"rootfs cannot be used: cannot make an image of the layers: layer {digest(OWN)} is torn"
+    assert (refused.status, refused.json()["message"]) == (400, why)
+    assert (await client.get("/artifacts")).json() == []
+
+
+async def test_an_engine_that_does_not_answer_does_not_lose_a_push(stage, images):
+    with stage.engine.outage("it hangs"):
+        assert await pushed(images, OWN)
+    assert stage.engine.layered == set()
+
+
 async def released(client, name, artifact):
     app = (await client.post("/apps", {"name": name})).json()
     body = {"app_id": app["id"], "artifacts": [artifact["id"]], "processes": {"app": {"args": ["serve"]}}}
@@ -220,7 +235,9 @@ async def test_a_system_image_is_never_deleted(client):
 
 async def test_an_image_of_layers_goes_with_its_last_release_and_job(stage, images, client, layer_dir, monkeypatch):
     monkeypatch.setattr(janitor, "SOON_S", 0.05)
-    release = await released(client, "one", await pushed(images, SHARED, OWN))
+    artifact = await pushed(images, SHARED, OWN)
+    assert stage.engine.layered == {(digest(SHARED), digest(OWN))}  # before anything is started
+    release = await released(client, "one", artifact)
     assert (await client.post("/apps/one/jobs", {"release": release["id"], "args": ["true"]})).status == 200
     [job] = stage.engine.started
     assert job.layers == (digest(SHARED), digest(OWN))

@@ -635,6 +635,8 @@ async def test_a_broken_layer_is_told_when_a_job_starts(world, settings):
     with pytest.raises(StartError, match=f"layer {'f' * 64} of its image is gone; push the image again"):
         await world.engine.start(missing)
     torn = put_layer(settings, layer_tar({"x": b"x" * 100_000})[:50_000])
+    with pytest.raises(StartError, match="cannot make an image of the layers: Podman cannot make its image"):
+        await world.engine.make_image((shell, torn))
     with pytest.raises(StartError, match="cannot start job .*unexpected EOF.*; build the image again and push it"):
         await world.engine.start(world.spec(RUN_FOREVER, image="", layers=(shell, torn)))
     other = put_layer(settings, layer_tar({"x": b"x"}))
