@@ -10,7 +10,7 @@ Source: `controller-api.md` §1 and §2; Flynn `pkg/httphelper`, `controller/con
 import base64
 import binascii
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from ..model import encode
 from ..store import last_hop
 from .audit import GONE, Audit
 from .body import Disconnected, read_body
-from .connection import Message, Receive, Scope, Send
+from .connection import WATCHED, Message, Receive, Scope, Send, Watched
 from .request import EMPTY, JSON, Head, Parts, Reply, Request
 from .routes import Auth, Endpoint, Find, find
 
@@ -143,6 +143,8 @@ class Api:
             return
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         head = Head(method=scope["method"], target=target.decode("latin-1"), headers=by_name(scope["headers"]))
+        watched: Watched | None = scope.get("extensions", {}).get(WATCHED)
+        del scope  # a stream may go on for days
         audit, status = Audit(head), GONE
         try:
             async with AsyncExitStack() as open_source:
@@ -151,12 +153,11 @@ class Api:
                         status = reply.status
                         await send(_start(reply.status, headers_of(reply), head))
                         await send({"type": "http.response.body", "body": reply.body})
-                    case Flowing(headers=headers, key=key, chunks=chunks):
+                    case Flowing() as flowing:
                         status = 200
                         audit.begun(status)
-                        await send(_start(status, headers, head))
-                        with self._parts.keys.session(key):
-                            await self._pump(chunks, receive, send)
+                        await send(_start(status, flowing.headers, head))
+                        await self._pump(flowing, watched, receive, send)
                         await send({"type": "http.response.body", "body": b""})
         finally:
             audit.ended(status)
@@ -226,19 +227,32 @@ class Api:
             body=await read_body(receive, at_most=settings.max_body_bytes, within_s=settings.keep_alive_timeout_s)
         )
 
-    async def _pump(self, chunks: AsyncGenerator[bytes, None], receive: Receive, send: Send) -> None:
+    async def _pump(self, flowing: Flowing, watched: Watched | None, receive: Receive, send: Send) -> None:
         """Send a stream until it ends, the client goes, its key is removed or the controller leaves."""
+        async with aclosing(flowing.chunks) as chunks:
+            with (
+                trio.CancelScope() as flow,
+                self._parts.keys.session(flowing.key, flow),
+                self._parts.flows.entered(flow),
+            ):
+                if watched is not None:
+                    with watched(flow):
+                        await _send_all(chunks, send)
+                    return
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_end_with_client, receive, flow)
+                    await _send_all(chunks, send)
+                    flow.cancel()
 
-        async def end_with(event: Callable[[], Awaitable[object]], flow: trio.CancelScope) -> None:
-            await event()
-            flow.cancel()
 
-        async with aclosing(chunks), trio.open_nursery() as nursery:
-            nursery.start_soon(end_with, partial(_disconnected, receive), nursery.cancel_scope)
-            nursery.start_soon(end_with, self._parts.leaving.wait, nursery.cancel_scope)
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            nursery.cancel_scope.cancel()
+async def _send_all(chunks: AsyncGenerator[bytes, None], send: Send) -> None:
+    async for chunk in chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _end_with_client(receive: Receive, flow: trio.CancelScope) -> None:
+    await _disconnected(receive)
+    flow.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:

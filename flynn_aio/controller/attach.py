@@ -58,7 +58,7 @@ async def _run(api: Api, parts: Parts, stream: trio.SocketStream, exchange: "_Ex
             return asked_for
         one_off, key = asked_for
         session = Session(parts, stream, one_off.spec, begin=exchange.switch, early=exchange.early)
-        with parts.keys.session(key):
+        with trio.CancelScope() as scope, parts.keys.session(key, scope):
             await session.run()
         return None
     except (Disconnected, trio.TooSlowError, trio.BrokenResourceError):

@@ -11,6 +11,7 @@ hence the pinned version, and the tests for both cases.
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import trio
@@ -21,7 +22,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
 from ..settings import ControllerSettings
-from .doorstep import MAX_HEAD_BYTES, Attach, Doorstep, Pass
+from .doorstep import MAX_HEAD_BYTES, Attach, Doorstep, Follow, Pass
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,12 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 AttachServer = Callable[[trio.SocketStream, bytes], Awaitable[None]]
 """Serve `flynn-attach/0` on a stream whose first bytes have been read already."""
+WATCHED = "flynn.watched"
+"""An extension of ASGI: a server that has it sees by itself when a client goes."""
+Watched = Callable[[trio.CancelScope], AbstractContextManager[None]]
+"""Have a scope cancelled when the client goes."""
+FollowServer = Callable[[ASGIApp, "Doorway", bytes], Awaitable[None]]
+"""Serve one event stream, whose request has this head; see `bare`."""
 
 
 def hypercorn_config(settings: ControllerSettings) -> Config:
@@ -47,13 +54,13 @@ def hypercorn_config(settings: ControllerSettings) -> Config:
 class Doorway:
     """The stream Hypercorn reads and writes: the real one, with a `Doorstep` before it."""
 
-    def __init__(self, stream: trio.SocketStream, *, attaching: bool, write_timeout_s: float) -> None:
+    def __init__(self, stream: trio.SocketStream, *, attaching: bool, following: bool, write_timeout_s: float) -> None:
         self._stream = stream
         self._write_timeout_s = write_timeout_s
         self.socket = stream.socket  # Hypercorn asks it for the peer's name
-        self.doorstep = Doorstep(attaching=attaching)
-        self.attach: bytes | None = None
-        """What was read of a request to attach; Hypercorn believes then that the client has gone."""
+        self.doorstep = Doorstep(attaching=attaching, following=following)
+        self.taken: Attach | Follow | None = None
+        """A request that is not for Hypercorn, which believes then that the client has gone."""
         self.finished = trio.CancelScope()
         """Cancelled when Hypercorn has nothing left to do here; it would wait for its idle deadline."""
         self.gone = False
@@ -67,8 +74,8 @@ class Doorway:
                 self._note_gone()
                 raise
             match self.doorstep.receive(bytes(data)):
-                case Attach(data=taken):
-                    self.attach = taken
+                case Attach() | Follow() as taken:
+                    self.taken = taken
                     self.finished.cancel()
                     return b""
                 case Pass(data=passed):
@@ -88,11 +95,11 @@ class Doorway:
             raise trio.BrokenResourceError(f"the client has not read for {self._write_timeout_s:g} s")
 
     async def send_eof(self) -> None:
-        if self.attach is None:
+        if self.taken is None:
             await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        if self.attach is None:
+        if self.taken is None:
             await self._stream.aclose()
 
 
@@ -104,6 +111,7 @@ class Connection:
         stream: trio.SocketStream,
         app: ASGIApp,
         attach: AttachServer | None,
+        follow: FollowServer | None,
         *,
         config: Config,
         context: WorkerContext,
@@ -112,24 +120,33 @@ class Connection:
         self._stream = stream
         self._app = app
         self._attach = attach
+        self._follow = follow
         self._config = config
         self._context = context
-        self._doorway = Doorway(stream, attaching=attach is not None, write_timeout_s=write_timeout_s)
+        self._doorway = Doorway(
+            stream, attaching=attach is not None, following=follow is not None, write_timeout_s=write_timeout_s
+        )
 
     async def serve(self) -> None:
         """Answer requests until either side closes; whatever goes wrong ends here."""
         try:
             with self._doorway.finished:
-                app = ASGIWrapper(cast(ASGIFramework, self._watched))
-                stream: Any = self._doorway  # all that is used of a stream
-                await TCPServer(app, self._config, self._context, ConnectionState({}), stream).run()
-            if self._doorway.attach is not None and self._attach is not None:
-                await self._attach(self._stream, self._doorway.attach)
+                await self._hypercorn().run()
+            match self._doorway.taken:
+                case Attach(data=data) if self._attach is not None:
+                    await self._attach(self._stream, data)
+                case Follow(data=head) if self._follow is not None:
+                    await self._follow(self._app, self._doorway, head)
         except* Exception as failures:
             # Most likely a hostile client, who shall not fill the log with tracebacks.
             logger.warning("a connection failed and was closed", extra={"error": repr(failures.exceptions[0])})
         finally:
             self._stream.socket.close()
+
+    def _hypercorn(self) -> TCPServer:
+        app = ASGIWrapper(cast(ASGIFramework, self._watched))
+        stream: Any = self._doorway  # all that is used of a stream
+        return TCPServer(app, self._config, self._context, ConnectionState({}), stream)
 
     def cut(self) -> None:
         """End the connection at once, also under a send that is shielded from cancellation."""

@@ -5,7 +5,7 @@ end is served here. No port is opened.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from typing import Literal
 
@@ -21,12 +21,13 @@ from ..providers import Providers
 from ..settings import ControllerSettings
 from ..store import Keyring, Store
 from ..watch import Bell
-from . import attach, provisioning
+from . import attach, bare, provisioning
 from .api import Api
-from .connection import ASGIApp, AttachServer, Connection, hypercorn_config
+from .connection import ASGIApp, AttachServer, Connection, FollowServer, hypercorn_config
 from .documents import documents
 from .request import Parts, Status
 from .routes import find_image
+from .turns import Flows, HangUps, Turns
 
 Door = Literal["controller", "git", "images"]
 Dial = Callable[[], Awaitable[trio.SocketStream]]
@@ -36,13 +37,13 @@ Dial = Callable[[], Awaitable[trio.SocketStream]]
 class Controller:
     """The running controller; see `open_controller`."""
 
-    def __init__(self, parts: Parts, git: ASGIApp) -> None:
+    def __init__(self, parts: Parts, git: ASGIApp, hang_ups: HangUps) -> None:
         self._parts = parts
         api = Api(parts)
-        self._doors: dict[Door, tuple[ASGIApp, AttachServer | None]] = {
-            "controller": (api, partial(attach.serve, api, parts)),
-            "git": (git, None),
-            "images": (Api(parts, find=find_image), None),
+        self._doors: dict[Door, tuple[ASGIApp, AttachServer | None, FollowServer | None]] = {
+            "controller": (api, partial(attach.serve, api, parts), partial(bare.serve, hang_ups)),
+            "git": (git, None, None),
+            "images": (Api(parts, find=find_image), None, None),
         }
         self._config = hypercorn_config(parts.settings)
         self._context = WorkerContext(None)
@@ -65,11 +66,12 @@ class Controller:
         return trio.SocketStream(theirs)
 
     async def _serve(self, door: Door, stream: trio.SocketStream) -> None:
-        app, attaching = self._doors[door]
+        app, attaching, following = self._doors[door]
         connection = Connection(
             stream,
             app,
             attaching,
+            following,
             config=self._config,
             context=self._context,
             write_timeout_s=self._parts.settings.write_timeout_s,
@@ -84,6 +86,7 @@ class Controller:
     async def drain(self) -> None:
         """End streams and idle connections, and wait until every request has its answer."""
         self._parts.leaving.set()
+        self._parts.flows.end()
         await self._context.terminated.set()
         while self._open:
             seen = self._closed.version
@@ -92,6 +95,7 @@ class Controller:
     def cut(self) -> None:
         """End every connection at once."""
         self._parts.leaving.set()
+        self._parts.flows.end()
         for connection in self._open:
             connection.cut()
 
@@ -125,7 +129,9 @@ async def open_controller(
 
     Cancellation: skips the drain. Attached jobs are killed, detached ones run on.
     """
-    async with trio.open_nursery() as background:
+    async with AsyncExitStack() as stack:
+        hang_ups = stack.enter_context(closing(HangUps()))
+        background = await stack.enter_async_context(trio.open_nursery())
         parts = Parts(
             settings=settings,
             store=store,
@@ -140,8 +146,12 @@ async def open_controller(
             documents=documents,
             background=background,
             leaving=trio.Event(),
+            turns=Turns(),
+            flows=Flows(),
         )
-        controller = Controller(parts, git)
+        background.start_soon(hang_ups.run)
+        background.start_soon(parts.turns.run)
+        controller = Controller(parts, git, hang_ups)
         background.start_soon(provisioning.resume, parts)
         try:
             yield controller

@@ -18,6 +18,8 @@ from .shape import EventStream, Param
 
 CONTENT_TYPE = f"{EVENT_STREAM}; charset=utf-8"
 MAX_ID = 2**63 - 1
+PIECE_BYTES = 16 * 1024
+"""Events that happened together go out together, up to about here."""
 
 GIVES = list[Event] | EventStream[Event]
 PARAMS = (
@@ -89,13 +91,26 @@ async def _follow(
     parts: Parts, wanted: EventFilter, since: EventID | None, past: bool, count: int | None
 ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
     async with parts.store.subscribe(wanted, since=since, past=past, count=count) as subscription:
-        yield _frames(subscription, parts.settings.event_keepalive_s)
+        yield _frames(parts, subscription)
 
 
-async def _frames(subscription: Subscription, idle_s: float) -> AsyncGenerator[bytes, None]:
+async def _frames(parts: Parts, subscription: Subscription) -> AsyncGenerator[bytes, None]:
+    idle_s = parts.settings.event_keepalive_s
     try:
         while True:
             event = await sse.within(subscription.receive, idle_s)
-            yield sse.KEEPALIVE if event is None else sse.frame(encode(event))
+            if event is None:
+                yield sse.KEEPALIVE
+                continue
+            await parts.turns.mine()
+            yield _whole(event, subscription)
     except FlynnError as error:  # the reader was too slow, or what it missed cannot be read just now
         yield sse.error_frame(error.message)
+
+
+def _whole(event: Event, subscription: Subscription) -> bytes:
+    """Return an event, and those that are there already behind it, as one piece."""
+    piece = sse.frame(encode(event))
+    while len(piece) < PIECE_BYTES and (following := subscription.receive_nowait()) is not None:
+        piece += sse.frame(encode(following))
+    return piece

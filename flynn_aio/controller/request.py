@@ -23,6 +23,7 @@ from ..providers import Providers
 from ..settings import ControllerSettings
 from ..store import Keyring, Store
 from .connection import Receive
+from .turns import Flows, Turns
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -70,7 +71,9 @@ class Parts:
         documents: returns the API's description of itself; made at the first call, which takes a moment.
         status: asks how the appliance is.
         background: for work that outlives its request and ends with the controller.
-        leaving: set when the controller drains; streams end then.
+        leaving: set when the controller drains.
+        flows: the streams that go on; they end when the controller drains.
+        turns: keeps one event for many streams from holding up everybody else.
     """
 
     settings: ControllerSettings
@@ -86,6 +89,8 @@ class Parts:
     documents: Callable[[], Documents]
     background: trio.Nursery
     leaving: trio.Event
+    turns: Turns
+    flows: Flows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

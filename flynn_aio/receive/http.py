@@ -119,7 +119,7 @@ class GitHTTP:
             return UNAUTHORIZED
         except RateLimited as exc:
             return Refusal(429, exc.message)
-        with self._keys.session(name):
+        with trio.CancelScope() as exchange, self._keys.session(name, exchange):
             return await self._serve(scope, receive, reply)
         return KEY_REMOVED
 

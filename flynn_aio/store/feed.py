@@ -77,6 +77,19 @@ class Subscription(AsyncIterator[Event]):
                 self._last_id = event.id
                 return event
 
+    def receive_nowait(self) -> Event | None:
+        """Return the next event if it has happened and nothing has to be read for it."""
+        if self._next_page is not None:
+            return None
+        while True:
+            try:
+                event = self._replay.pop() if self._replay else self._live.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):  # at the end, `receive` says why
+                return None
+            if event.id > self._last_id:
+                self._last_id = event.id
+                return event
+
     async def __anext__(self) -> Event:
         return await self.receive()
 

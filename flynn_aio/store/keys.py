@@ -132,17 +132,16 @@ class Keyring:
         ]
 
     @contextmanager
-    def session(self, name: str) -> Iterator[trio.CancelScope]:
-        """Do something long on the strength of a key: it is cancelled when the key is removed."""
+    def session(self, name: str, scope: trio.CancelScope) -> Iterator[None]:
+        """Do something long on the strength of a key: the scope around it is cancelled when the key is removed."""
         scopes = self._sessions.setdefault(name, set())
-        with trio.CancelScope() as scope:
-            scopes.add(scope)
-            try:
-                yield scope
-            finally:
-                scopes.discard(scope)
-                if not scopes:
-                    self._sessions.pop(name, None)
+        scopes.add(scope)
+        try:
+            yield
+        finally:
+            scopes.discard(scope)
+            if not scopes:
+                self._sessions.pop(name, None)
 
     def end_sessions(self, name: str) -> None:
         """End what goes on with a key that was removed."""

@@ -19,6 +19,7 @@ WEBSOCKET = (
     b"GET /apps HTTP/1.1\r\nHost: x\r\n%sConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + base64.b64encode(b"0" * 16) + b"\r\n\r\n"
 )
+EVENTS = b"GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n" + AUTHORIZATION + b"\r\n"
 GET = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -88,6 +89,58 @@ async def test_garbage_is_refused(stage, client, garbage):
             await stream.send_all(garbage)
             await stream.send_eof()
             assert (await until_closed(stream))[:12] in {b"", b"HTTP/1.1 400", b"HTTP/1.1 431"}
+    assert (await client.get("/apps")).status == 200
+
+
+async def test_an_event_stream_does_without_hypercorn_and_is_the_last_of_its_connection(stage, monkeypatch):
+    async def unused(*_):
+        raise AssertionError("Hypercorn was asked")
+
+    monkeypatch.setattr("flynn_aio.controller.connection.ASGIWrapper.__call__", unused)
+    async with await stage.dial() as stream:
+        await stream.send_all(
+            b"GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n" + AUTHORIZATION + b"\r\n"
+        )
+        head = await stream.receive_some(65536)
+        assert head.startswith(b"HTTP/1.1 200 \r\n")
+        assert b"\r\nconnection: close\r\n" in head
+        assert b"\r\ntransfer-encoding: chunked\r\n" in head
+        await stream.send_all(GET)  # nobody listens to it
+        await stage.store.transact(lambda tx: changes.create_artifact(tx, Artifact(type="flynn", uri="image:x")))
+        assert b'"object_type":"artifact"' in await stream.receive_some(65536)
+
+
+@pytest.mark.parametrize(
+    ("head", "answer"),
+    [
+        (b"GET /events HTTP/1.1\r\nHost: x\r\n", b"HTTP/1.1 401 \r\n"),
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n" + AUTHORIZATION, b"HTTP/1.1 404 \r\n"),
+        (b"GET /events HTTP/1.1\r\n", b"HTTP/1.1 400 \r\n"),
+        (b"GET /events HTTP/1.1\r\nHost: x\r\nA b: c\r\n", b"HTTP/1.1 400 \r\n"),
+        (b"GET  /events HTTP/9.9\r\nHost: x\r\n", b"HTTP/1.1 400 \r\n"),
+    ],
+    ids=["no key", "no such page", "no host", "no header", "no HTTP"],
+)
+async def test_an_event_stream_that_cannot_be_is_refused(stage, head, answer):
+    async with await stage.dial() as stream:
+        await stream.send_all(head + b"Accept: text/event-stream\r\n\r\n")
+        with trio.fail_after(5):
+            said = await until_closed(stream)
+    assert said.startswith(answer)
+    assert b"\r\nconnection: close\r\n" in said
+
+
+async def test_a_reader_of_events_that_never_reads_is_given_up(autojump_clock, stage, client):
+    async with await stage.dial() as stream:
+        await stream.send_all(
+            b"GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n" + AUTHORIZATION + b"\r\n"
+        )
+        await stream.receive_some(65536)
+        for number in range(4):
+            artifact = Artifact(type="flynn", uri=f"image:{number}", meta={"x": "x" * 300_000})
+            await stage.store.transact(lambda tx, artifact=artifact: changes.create_artifact(tx, artifact))
+        await trio.sleep(stage.settings.write_timeout_s + 1)
+        assert stage.controller._open == set()
     assert (await client.get("/apps")).status == 200
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flynn_aio.controller.doorstep import MAX_HEAD_BYTES, Attach, Doorstep, Pass, Wait
+from flynn_aio.controller.doorstep import MAX_HEAD_BYTES, Attach, Doorstep, Follow, Pass, Wait
 
 GET = b"GET /apps HTTP/1.1\r\nHost: x\r\n\r\n"
 ATTACH = b"POST /apps/a/jobs HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: flynn-attach/0\r\n\r\n"
@@ -43,6 +43,35 @@ def test_no_other_upgrade_reaches_hypercorn(sent, passed):
 
 def test_where_nobody_attaches_the_upgrade_is_only_dropped():
     assert Doorstep(attaching=False).receive(ATTACH) == Pass(ATTACH.replace(b"Upgrade: flynn-attach/0\r\n", b""))
+
+
+EVENTS = b"GET /events HTTP/1.1\r\nHost: x\r\n%bAccept: text/event-stream\r\n\r\n"
+
+
+@pytest.mark.parametrize("accept", [b"text/event-stream", b"*/*, Text/Event-Stream;q=0.5", b"a,\r\n text/event-stream"])
+def test_a_request_for_events_is_taken_without_its_upgrade(accept):
+    head = b"GET /events HTTP/1.1\r\nHost: x\r\n%bACCEPT: " + accept + b"\r\n\r\n"
+    doorstep = Doorstep(attaching=True, following=True)
+    assert doorstep.receive(head[:9]) == Wait()
+    assert doorstep.receive((head % b"Upgrade: websocket\r\n")[9:]) == Follow(head % b"")
+    assert Doorstep(attaching=True).receive(head % b"") == Pass(head % b"")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        EVENTS % b"" + b"GET / HTTP/1.1\r\n\r\n",
+        EVENTS % b"Content-Length: 1\r\n",
+        EVENTS % b"Transfer-Encoding: chunked\r\n",
+        EVENTS % b"Expect: 100-continue\r\n",
+        (EVENTS % b"").replace(b"GET", b"POST"),
+        (EVENTS % b"").replace(b"text/event-stream", b"application/json"),
+        (EVENTS % b"").replace(b"Accept:", b"X-Accept:"),
+    ],
+    ids=["pipelined", "length", "chunked", "expecting", "POST", "JSON", "another header"],
+)
+def test_what_is_more_than_a_wish_for_events_is_left_to_hypercorn(head):
+    assert Doorstep(attaching=True, following=True).receive(head) == Pass(head)
 
 
 def test_the_preface_of_http2_ends_the_connection():

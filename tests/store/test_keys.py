@@ -219,7 +219,7 @@ async def test_what_goes_on_with_a_key_ends_when_it_is_removed(keyring):
     ended = []
 
     async def follow(name):
-        with keyring.session(name) as scope:
+        with trio.CancelScope() as scope, keyring.session(name, scope):
             await trio.sleep_forever()
         assert scope.cancelled_caught
         ended.append(name)

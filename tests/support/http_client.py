@@ -148,17 +148,21 @@ class Streaming:
 
     def __init__(self, exchange: Exchange, head: Response) -> None:
         self._exchange = exchange
+        self._early = b""
         self.head = head
 
     async def piece(self) -> bytes:
-        return await self._exchange.piece()
+        early, self._early = self._early, b""
+        return early or await self._exchange.piece()
 
     async def rest(self) -> bytes:
-        return await self._exchange.body()
+        early, self._early = self._early, b""
+        return early + await self._exchange.body()
 
     async def event(self) -> Any:
         """Return the JSON of the next server-sent event; keep-alives must not come between."""
         piece = await self.piece()
-        assert piece.startswith(b"data: "), piece
-        assert piece.endswith(b"}\n\n"), piece
-        return json.loads(piece[6:])
+        frame, _, self._early = piece.partition(b"\n\n")  # those that happened together may come together
+        assert frame.startswith(b"data: "), piece
+        assert frame.endswith(b"}"), piece
+        return json.loads(frame[6:])

@@ -1,0 +1,130 @@
+"""What streams share: turns, their end, and the watch for clients that hang up."""
+
+import os
+import socket
+from contextlib import closing
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from flynn_aio.controller.turns import AT_ONCE, Flows, HangUps, Turns
+
+
+async def test_others_get_their_turn_between_a_few():
+    """However many wake at once, somebody who wants to go on as well waits for two rounds of them at most."""
+    turns, wake, done, seen = Turns(), trio.Event(), [], []
+
+    async def stream():
+        await wake.wait()
+        await turns.mine()
+        done.append(1)
+
+    async def somebody():
+        await wake.wait()
+        while len(done) < 100:
+            seen.append(len(done))
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(turns.run)
+        for _ in range(100):
+            nursery.start_soon(stream)
+        nursery.start_soon(somebody)
+        await wait_all_tasks_blocked()
+        wake.set()
+        await wait_all_tasks_blocked()
+        assert len(done) == 100
+        assert max(after - before for before, after in pairwise(seen)) <= 2 * AT_ONCE
+        await turns.mine()  # and again, later
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_who_leaves_the_queue_costs_nobody_a_turn():
+    turns, done = Turns(), []
+
+    async def stream(number):
+        await turns.mine()
+        done.append(number)
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as impatient:
+            impatient.cancel()
+            await turns.mine()
+        nursery.start_soon(turns.run)
+        for number in range(10):
+            nursery.start_soon(stream, number)
+        await wait_all_tasks_blocked()
+        assert sorted(done) == list(range(10))
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_end_is_for_all_and_for_those_who_come_late():
+    flows, ended = Flows(), []
+
+    async def flow():
+        with trio.CancelScope() as scope, flows.entered(scope):
+            await trio.sleep_forever()
+        ended.append(1)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(flow)
+        await wait_all_tasks_blocked()
+        flows.end()
+        await wait_all_tasks_blocked()
+        assert len(ended) == 3
+        await flow()
+    assert len(ended) == 4
+
+
+@pytest.fixture
+def hang_ups():
+    with closing(HangUps()) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("end", ["close", "half"])
+async def test_a_client_that_hangs_up_is_noticed_and_no_other(hang_ups, end):
+    ended = []
+    pairs = [socket.socketpair() for _ in range(3)]
+
+    async def stream(number):
+        with trio.CancelScope() as scope, hang_ups.watched(pairs[number][0].fileno(), scope):
+            await trio.sleep_forever()
+        ended.append(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang_ups.run)
+        for number in range(3):
+            nursery.start_soon(stream, number)
+        await wait_all_tasks_blocked()
+        pairs[0][1].send(b"words are no reason")
+        await wait_all_tasks_blocked()
+        assert ended == []
+        pairs[1][1].close() if end == "close" else pairs[1][1].shutdown(socket.SHUT_WR)
+        with trio.fail_after(5):
+            while not ended:
+                await trio.lowlevel.checkpoint()
+        assert ended == [1]
+        nursery.cancel_scope.cancel()
+    for pair in pairs:
+        for one in pair:
+            one.close()
+
+
+async def test_a_descriptor_that_is_used_again_belongs_to_the_new_stream(hang_ups):
+    descriptor = os.dup(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang_ups.run)
+        for _ in range(2):
+            ours, theirs = socket.socketpair()
+            os.dup2(ours.fileno(), descriptor)
+            ours.close()
+            with trio.fail_after(5), trio.CancelScope() as scope, hang_ups.watched(descriptor, scope):
+                theirs.close()
+                await trio.sleep_forever()
+            assert scope.cancelled_caught
+        nursery.cancel_scope.cancel()
+    os.close(descriptor)
