@@ -24,7 +24,7 @@ from ..model import (
 from ..store import Database, changes, queries
 from .body import read_json
 from .request import EMPTY, Parts, Reply, Request, reply
-from .wire import new_job
+from .wire import JobRequest, new_job, recorded_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,12 @@ async def get(parts: Parts, request: Request) -> Reply:
         return queries.job(db, job_id)
 
     return reply(await parts.store.read(query))
+
+
+async def put(parts: Parts, request: Request) -> Reply:
+    """Write down a job that somebody else runs. As in Flynn, the app is the one of the body, deleted or not."""
+    job = recorded_job(read_json(request, JobRequest), _job_id(request))
+    return reply(await parts.store.transact(lambda tx: changes.record_job(tx, job)))
 
 
 async def kill(parts: Parts, request: Request) -> Reply:

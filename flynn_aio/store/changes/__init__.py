@@ -24,7 +24,7 @@ from .formations import (
     set_formation,
 )
 from .garbage import collect_releases
-from .jobs import put_job, stop_job
+from .jobs import put_job, record_job, stop_job
 from .keys import add_key, remove_key
 from .releases import create_artifact, create_release, delete_release, set_app_release
 from .resources import (
@@ -90,6 +90,7 @@ __all__ = [
     "put_formation",
     "put_job",
     "put_volume",
+    "record_job",
     "remove_key",
     "remove_resource_app",
     "set_app_release",

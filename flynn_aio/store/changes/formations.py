@@ -1,6 +1,6 @@
 """Changes to formations, each of them a scale request that people can follow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -79,10 +79,10 @@ def drop_formation(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Non
     old = queries.find_formation(tx.db, app_id, release_id)
     if old is None:
         return
-    _cancel_pending(tx, app_id, release_id)
+    superseded = _cancel_pending(tx, app_id, release_id)
     tx.execute("DELETE FROM formations WHERE app = ? AND release = ?", (app_id, release_id))
     request = _request(tx, old, dict.fromkeys(old.processes, 0), None, ScaleState.COMPLETE)
-    tx.emit("scale_request", request.id, request, app=app_id)
+    _emit(tx, request, superseded)
 
 
 def complete_scale_request(tx: Transaction, request_id: ScaleRequestID) -> None:
@@ -112,18 +112,21 @@ def _scale(
            ON CONFLICT (app, release) DO UPDATE SET total = excluded.total, doc = excluded.doc""",
         (formation.app, formation.release, formation.total, rows.doc(formation)),
     )
-    superseded = _cancel_pending(tx, formation.app, formation.release, quietly=True)
+    superseded = _cancel_pending(tx, formation.app, formation.release)
     request = _request(tx, old, asked[0], asked[1], ScaleState.PENDING)
-    tx.emit("scale_request", request.id, request, app=formation.app)
+    _emit(tx, request, superseded)
+    return request
+
+
+def _emit(tx: Transaction, request: ScaleRequest, superseded: Sequence[ScaleRequest]) -> None:
+    """Tell of a new request, of those it takes the place of, and, as old clients know it, of the scaling."""
+    tx.emit("scale_request", request.id, request, app=request.app)
     for one in superseded:
         _emit_cancelled(tx, one)
-    tx.emit(
-        "scale",
-        f"{formation.app}:{formation.release}",
-        DeprecatedScale(prev_processes=old.processes, processes=processes, release=formation.release),
-        app=formation.app,
+    scale = DeprecatedScale(
+        prev_processes=request.old_processes, processes=request.new_processes, release=request.release
     )
-    return request
+    tx.emit("scale", f"{request.app}:{request.release}", scale, app=request.app)
 
 
 def _check(release: Release, processes: Processes) -> None:
@@ -142,15 +145,16 @@ def _check(release: Release, processes: Processes) -> None:
 def _request(
     tx: Transaction, old: Formation, processes: Processes | None, tags: Tags | None, state: ScaleState
 ) -> ScaleRequest:
+    """Write down a request. What it leaves as it is counts as asked for, too: so clients see it."""
     request = ScaleRequest(
         id=ScaleRequestID(tx.new_id()),
         app=old.app,
         release=old.release,
         state=state,
         old_processes=old.processes or None,
-        new_processes=None if processes is None else dict(processes),
+        new_processes=dict(old.processes if processes is None else processes),
         old_tags=old.tags or None,
-        new_tags=None if tags is None else _plain_tags(tags),
+        new_tags=(old.tags or None) if tags is None else _plain_tags(tags),
         created_at=tx.now,
         updated_at=tx.now,
     )
@@ -161,16 +165,12 @@ def _request(
     return request
 
 
-def _cancel_pending(
-    tx: Transaction, app_id: AppID, release_id: ReleaseID, *, quietly: bool = False
-) -> list[ScaleRequest]:
+def _cancel_pending(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> list[ScaleRequest]:
     cancelled = []
     for pending in queries.pending_scale_requests(tx.db, app_id, release_id):
         one = replace(pending, state=ScaleState.CANCELLED, updated_at=tx.now)
         _save(tx, one)
         cancelled.append(one)
-        if not quietly:
-            _emit_cancelled(tx, one)
     return cancelled
 
 

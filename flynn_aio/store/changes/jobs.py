@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from ...errors import NotFound, ValidationError
+from ...errors import Conflict, NotFound, ValidationError
 from ...model import HOST_ID, AppID, Job, JobID, JobState, Time, full_job_id
 from .. import queries, rows
 from ..transaction import Transaction
@@ -76,6 +76,23 @@ def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | 
     if old is None or old.state is not state:
         tx.emit("job", stored.uuid, stored, app=stored.app)
     return stored
+
+
+def record_job(tx: Transaction, job: Job) -> Job:
+    """Write down a job that somebody else runs, as they tell of it. Its app may be deleted already.
+
+    The scheduler finds no container of it, so one that is said to be up does not stay so for long.
+
+    Raises:
+        ValidationError: there never was such an app or release.
+        Conflict: the job runs here, so what is true of it is seen here.
+    """
+    for noun, key in (("app", job.app), ("release", job.release)):
+        if not tx.execute(f"SELECT 1 FROM {noun}s WHERE id = ?", (key,)):
+            raise ValidationError(f"names {key!r}, which does not exist", field=noun)
+    if tx.execute("SELECT 1 FROM jobs WHERE id = ? AND (formation OR started_at IS NOT NULL)", (job.uuid,)):
+        raise Conflict(f"job {job.uuid} runs here, and its state is not for others to say; to stop it, delete it")
+    return put_job(tx, job, formation=False)
 
 
 def stop_job(tx: Transaction, job_id: JobID) -> Job:
