@@ -50,9 +50,8 @@ class Subscription(AsyncIterator[Event]):
         self._next_page: Page | None = None
         self._last_id = EventID(0)
 
-    def replay(self, first: list[Event], next_page: Page | None) -> None:
-        """Deliver `first`, then page after page, before anything live. Called once, at the start."""
-        self._replay = first[::-1]
+    def replay(self, next_page: Page) -> None:
+        """Deliver page after page before anything live. Called once, at the start."""
         self._next_page = next_page
 
     async def receive(self) -> Event:

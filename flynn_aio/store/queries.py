@@ -5,6 +5,7 @@ refers to them (jobs, events) stays.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from sqlite_utils import Database
@@ -55,6 +56,10 @@ from ..model import (
 from . import rows
 from .feed import EventFilter
 from .rows import Row
+
+EVENTS_PAGE = 500
+EVENTS_PAGE_BYTES = 1024 * 1024
+"""Events read at a time, for a list or a reader that replays: so many, or those whose data fills so many bytes."""
 
 
 def _all(db: Database, sql: str, values: Sequence[object] = ()) -> list[Row]:
@@ -557,18 +562,32 @@ def events(
     since: EventID | None = None,
     count: int | None = None,
 ) -> list[Event]:
-    """Return matching events, newest first, at most `count`; `before` and `since` are exclusive."""
-    return _events(db, wanted, "DESC", before=before, since=since, limit=count)
+    """Return a page of matching events, newest first, at most `count`; `before` and `since` are exclusive.
+
+    The next page is before the last of this one; an empty one is the end.
+    """
+    limit = EVENTS_PAGE if count is None else min(count, EVENTS_PAGE)
+    where, values = _matching(wanted, before=before, since=since)
+    return _events(db, f"WHERE {where} ORDER BY id DESC LIMIT {limit}", values)
 
 
-def next_events(db: Database, wanted: EventFilter, *, since: EventID, limit: int) -> list[Event]:
-    """Return the first `limit` matching events after `since`, oldest first."""
-    return _events(db, wanted, "ASC", before=None, since=since, limit=limit)
+def next_events(db: Database, wanted: EventFilter, *, since: EventID) -> list[Event]:
+    """Return a page of the matching events after `since`, oldest first."""
+    where, values = _matching(wanted, since=since)
+    return _events(db, f"WHERE {where} ORDER BY id LIMIT {EVENTS_PAGE}", values)
 
 
-def _events(
-    db: Database, wanted: EventFilter, order: str, *, before: EventID | None, since: EventID | None, limit: int | None
-) -> list[Event]:
+def event_before_newest(db: Database, wanted: EventFilter, count: int) -> EventID:
+    """Return the id of the matching event right before the `count` newest ones; 0 when there are no more than these."""
+    where, values = _matching(wanted)
+    found = _all(db, f"SELECT id FROM events WHERE {where} ORDER BY id DESC LIMIT 1 OFFSET ?", (*values, count))
+    return EventID(found[0][0] if found else 0)
+
+
+def _matching(
+    wanted: EventFilter, *, before: EventID | None = None, since: EventID | None = None
+) -> tuple[str, list[object]]:
+    """Return a condition for events, and its values."""
     types = sorted(wanted.object_types)
     conditions: list[tuple[str, list[object]]] = [
         ("app = ?", [wanted.app] if wanted.app is not None else []),
@@ -579,10 +598,21 @@ def _events(
     ]
     used = [(text, values) for text, values in conditions if values]
     where = " AND ".join(text for text, _ in used) or "1"
-    sql = f"""SELECT id, app, object_type, object_id, data, created_at FROM events
-              WHERE {where} ORDER BY id {order} LIMIT ?"""
-    values = [value for _, values in used for value in values]
-    return [rows.event(row) for row in _all(db, sql, (*values, -1 if limit is None else limit))]
+    return where, [value for _, values in used for value in values]
+
+
+def _events(db: Database, which: str, values: Sequence[object]) -> list[Event]:
+    """Return events up to a page full of bytes."""
+    sql = f"SELECT id, app, object_type, object_id, data, created_at FROM events {which}"
+    page: list[Event] = []
+    size = 0
+    with closing(db.conn.execute(sql, values)) as found:
+        for row in found:
+            page.append(rows.event(row))
+            size += len(page[-1].data)
+            if size >= EVENTS_PAGE_BYTES:
+                break
+    return page
 
 
 # The cluster

@@ -39,8 +39,6 @@ T = TypeVar("T")
 
 READERS = 2
 """Connections for reading. More than cores would only wait for one another."""
-REPLAY_PAGE = 500
-"""Events fetched at once while a subscription replays: bounds the memory of a slow reader."""
 
 
 START_ANEW = "restore a backup of it, or move it away to begin with an empty one; nothing was changed"
@@ -170,16 +168,15 @@ class Store:
         self, wanted: EventFilter, since: EventID | None, past: bool, count: int | None
     ) -> AsyncIterator[Subscription]:
         with self._feed.listen(wanted) as subscription:
-            if past and count is not None:
-                newest = await self.read(lambda db: queries.events(db, wanted, since=since, count=count))
-                subscription.replay(newest[::-1], None)
-            elif past:
+            if past:
+                low = since or EventID(0)
+                if count is not None:
+                    low = max(low, await self.read(lambda db: queries.event_before_newest(db, wanted, count)))
 
                 async def page(after: EventID) -> list[Event]:
-                    low = max(after, since or EventID(0))
-                    return await self.read(lambda db: queries.next_events(db, wanted, since=low, limit=REPLAY_PAGE))
+                    return await self.read(lambda db: queries.next_events(db, wanted, since=max(after, low)))
 
-                subscription.replay([], page)
+                subscription.replay(page)
             yield subscription
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import h11
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -10,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from flynn_aio.errors import Unavailable
 from flynn_aio.model import App
 from flynn_aio.settings import StoreSettings
-from flynn_aio.store import changes, inline, open_store
+from flynn_aio.store import changes, inline, open_store, queries
 
 from ..support.build import make_app
 from .test_releases import UNKNOWN
@@ -48,6 +49,55 @@ async def test_a_list_is_newest_first_and_can_be_narrowed(client, apps):
     assert await names(client, f"&object_id={UNKNOWN}") == []
     one = await client.get(f"/events/{ids[0]}")
     assert one.json() == events[0]
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    monkeypatch.setattr("flynn_aio.store.queries.EVENTS_PAGE", 3)
+
+
+async def test_a_list_of_many_pages_is_the_same_list(client, store, monkeypatch):
+    for number in range(10):
+        await make_app(store, f"app-{number}")
+    wanted = ["", "&count=3", "&count=4", "&count=6", "&count=100", "&app_id=app-3", "&before_id=12&since_id=5"]
+    whole = [(await client.get(f"/events?object_types=app,route{query}")) for query in wanted]
+    assert {response.headers.get("transfer-encoding") for response in whole} == {None}
+    for name, size in (("EVENTS_PAGE", 3), ("EVENTS_PAGE_BYTES", 500)):
+        with monkeypatch.context() as pages:
+            pages.setattr(f"flynn_aio.store.queries.{name}", size)
+            for query, before in zip(wanted, whole, strict=True):
+                again = await client.get(f"/events?object_types=app,route{query}")
+                assert (again.status, again.content_type, again.body) == (200, "application/json", before.body)
+            assert again.headers["transfer-encoding"] == "chunked"
+
+
+async def test_a_replay_of_many_pages_is_the_same(client, store, small_pages):
+    for number in range(10):
+        await make_app(store, f"app-{number}")
+    for query, first in (("", 0), ("&count=7", 3), ("&count=3", 7), ("&count=100", 0)):
+        async with client.stream(f"{STREAM}&past=true{query}") as stream:
+            found = [(await stream.event())["data"]["name"] for _ in range(10 - first)]
+        assert found == [f"app-{number}" for number in range(first, 10)]
+
+
+async def test_a_list_that_breaks_off_is_seen_to(stage, store, small_pages, monkeypatch):
+    """What was sent is no JSON, and the body has no end: nobody takes it for the whole list."""
+    for number in range(10):
+        await make_app(store, f"app-{number}")
+    pages = iter([1, 2])
+    events = queries.events
+
+    def breaks(*args, **kwargs):
+        if next(pages, None) is None:
+            raise Unavailable("could not read the database: it is locked")
+        return events(*args, **kwargs)
+
+    monkeypatch.setattr("flynn_aio.store.queries.events", breaks)
+    async with stage.client().stream("/events", accept="application/json") as stream:
+        with pytest.raises(h11.RemoteProtocolError):
+            await stream.rest()
+    monkeypatch.undo()
+    assert (await stage.client().get("/events")).status == 200
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
