@@ -66,7 +66,8 @@ async def open_stage(store, clock, settings, tmp_path):
 
     @asynccontextmanager
     async def open_one(settings=settings, *, store=store, logs=None, git=no_git, status=None):
-        await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
+        if not await store.read(queries.keys):
+            await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
         await store.transact(lambda tx: changes.set_cluster_value(tx, queries.DEFAULT_DOMAIN, DOMAIN))
         log_settings = LogSettings(dir=tmp_path / "logs")
         providers = Providers(ProviderSettings(ca_certificate=tmp_path / "no-ca.pem"), Services())

@@ -4,12 +4,13 @@ The names in brackets are those of Flynn's own tests, whose requirement a test h
 """
 
 import json
+from dataclasses import replace
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from flynn_aio.model import DATABASE_PROVIDERS, as_uuid, decode
+from flynn_aio.model import DATABASE_PROVIDERS, Resource, as_uuid, decode
 from flynn_aio.store import EventFilter, changes, queries
 
 from ..support.build import make_app
@@ -362,6 +363,14 @@ async def test_what_a_provider_gives_out_twice_is_not_taken_from_its_owner(clien
     assert await store.read(queries.provisionings) == []
 
 
+def wish(client, *apps):
+    """Return a wish for a resource as bytes, for a connection that will not wait for the answer."""
+    body = json.dumps({"apps": apps, "config": None}).encode()
+    sent = client.headers({"host": "controller.flynn.test", "content-length": str(len(body))})
+    lines = ["POST /providers/things/resources HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
 async def test_a_client_that_leaves_finds_its_resource_later(stage, client, fake, provider, apps):
     begun, go = trio.Event(), trio.Event()
 
@@ -371,10 +380,7 @@ async def test_a_client_that_leaves_finds_its_resource_later(stage, client, fake
 
     fake.before = slowly
     hasty = await stage.dial()
-    body = json.dumps({"apps": ["one"], "config": None}).encode()
-    head = f"POST /providers/things/resources HTTP/1.1\r\nHost: c\r\nContent-Length: {len(body)}\r\n"
-    head += f"Content-Type: application/json\r\nAuthorization: {client.headers({})['authorization']}\r\n\r\n"
-    await hasty.send_all(head.encode() + body)
+    await hasty.send_all(wish(client, "one"))
     await begun.wait()
     await hasty.aclose()
     await wait_all_tasks_blocked()
@@ -481,7 +487,7 @@ async def test_a_start_takes_up_what_the_last_run_left(open_stage, store, fake, 
         return lost, own
 
     lost, own = await store.transact(left)
-    made = queries.Resource(id=own, provider=provider.id, external_id="/things/own", apps=[app.id])
+    made = Resource(id=own, provider=provider.id, external_id="/things/own", apps=[app.id])
     await store.transact(lambda tx: changes.create_resource(tx, made))
     await store.transact(lambda tx: changes.begin_app_deletion(tx, app.id))
     async with open_stage():
@@ -496,11 +502,43 @@ async def test_a_start_takes_up_what_the_last_run_left(open_stage, store, fake, 
     assert (said.provider, said.resource) == ("things", lost)
 
 
+async def test_what_an_end_cuts_off_is_taken_up_by_the_next_start(open_stage, store, settings, fake, caplog):
+    """One wish for a resource and one deletion of an app are in flight when the controller goes."""
+    app = await make_app(store, "one")
+    provider = await store.transact(lambda tx: changes.create_provider(tx, name="things", url=fake.url))
+    made = Resource(id=UNKNOWN, provider=provider.id, external_id="/things/own", apps=[app.id])
+    await store.transact(lambda tx: changes.create_resource(tx, made))
+    fake.resources["/things/own"] = b""
+    fake.before = trio.sleep_forever
+
+    async def both_asked():
+        return len(fake.asked) == 2
+
+    async with open_stage(replace(settings, drain_s=0.01)) as stage:
+        client = stage.client()
+        assert (await client.delete("/apps/one")).status == 200
+        async with await stage.dial() as hasty:
+            await hasty.send_all(wish(client))
+            await eventually(both_asked)
+    assert len(await store.read(queries.provisionings)) == 1
+    assert await store.read(queries.app_deletions) == [app.id]
+
+    fake.before = trio.lowlevel.checkpoint
+    async with open_stage():
+
+        async def settled():
+            return (await store.read(queries.provisionings), await store.read(queries.app_deletions)) == ([], [])
+
+        await eventually(settled)
+    assert fake.resources == {}
+    assert "was cut off" in caplog.text
+
+
 async def test_a_start_is_patient_with_providers_that_start_as_well(open_stage, store, autojump_clock):
     async with running_provider() as fake:
         app = await make_app(store, "one")
         provider = await store.transact(lambda tx: changes.create_provider(tx, name="things", url=fake.url))
-        made = queries.Resource(id=UNKNOWN, provider=provider.id, external_id="/x", apps=[app.id])
+        made = Resource(id=UNKNOWN, provider=provider.id, external_id="/x", apps=[app.id])
         await store.transact(lambda tx: changes.create_resource(tx, made))
         await store.transact(lambda tx: changes.begin_app_deletion(tx, app.id))
         fake.status = 503
