@@ -138,7 +138,8 @@ class Providers:
             found = []
             for instance in instances_named(place.host, self._services.snapshot.value):
                 host, _, port = instance.addr.rpartition(":")
-                found.append((host.strip("[]"), place.port or int(port)))
+                if instance.proto == "tcp":
+                    found.append((host.strip("[]"), place.port or int(port)))
             return found
         if place.host == "localhost" or place.host.endswith(".localhost"):
             return [(host, place.plain_port) for host in LOOPBACK]

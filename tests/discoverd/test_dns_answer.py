@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from flynn_aio.discoverd import Snapshot
+from flynn_aio.discoverd import Snapshot, instances_named, is_ours
 from flynn_aio.discoverd.dns_answer import Forward, failure, respond
 from flynn_aio.discoverd.dns_wire import (
     CLASS_ANY,
@@ -152,6 +152,27 @@ def test_every_name_type_and_transport(row, kind, tcp, upper):
         assert extra == {(to_name(name) if single else to_name(f"{one.id}.a._i.discoverd"), ip(one)) for one in meant}
     else:
         assert answer.additionals == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        ("a.discoverd", SIMPLE),
+        ("A.Discoverd.", SIMPLE),
+        ("leader.a.discoverd", SIMPLE[:1]),
+        (f"{SIMPLE[1].id}.a._i.discoverd", SIMPLE[1:2]),
+        ("b.discoverd", ()),
+        ("x.y.z.discoverd", ()),
+    ],
+)
+def test_a_part_of_ours_finds_the_same_without_asking(host, found):
+    assert is_ours(host)
+    assert tuple(instances_named(host, Snapshot(instances={"a": SIMPLE}))) == found
+
+
+@pytest.mark.parametrize("host", ["discoverd", "a.discoverd.example.com", "adiscoverd", ""])
+def test_names_of_others_are_told_from_ours(host):
+    assert not is_ours(host)
 
 
 def test_the_order_is_shuffled():

@@ -70,7 +70,8 @@ async def test_a_service_of_the_cluster_is_found_with_its_port(providers, servic
 async def test_the_next_instance_is_tried_when_one_refuses(providers, services):
     async with running_provider() as fake:
         addresses = ("127.0.0.1:1", f"127.0.0.1:{fake.port}")
-        instances = tuple(Instance(id=addr, addr=addr) for addr in addresses)
+        over_tcp = tuple(Instance(id=addr, addr=addr) for addr in addresses)
+        instances = (Instance(id="udp", addr="127.0.0.1:2", proto="udp"), *over_tcp)
         services.snapshot.set(Snapshot(instances={"things-web": instances}))
         await providers.provision(named("http://things-web.discoverd/things"), b"{}")
     assert len(fake.asked) == 1
