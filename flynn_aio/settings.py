@@ -146,7 +146,8 @@ class ProviderSettings:
     ca_certificate: Path
     """The cluster's authority, for providers behind its own router."""
     dial_timeout_s: float = 5.0
-    call_timeout_s: float = 300.0
+    provision_timeout_s: float = 300.0
+    deprovision_timeout_s: float = 45.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class Providers:
         """
         place = _place(provider)
         what = f"asking provider {provider.name!r} at {place.shown} for a resource"
-        answer = await self._ask("POST", place, place.path, config, what, doubt="it may have made something")
+        answer = await self._ask("POST", place, place.path, config, what)
         try:
             return provisioned(answer)
         except ValueError as error:
@@ -81,21 +81,18 @@ class Providers:
         """
         place = _place(provider)
         what = f"asking provider {provider.name!r} at {place.shown} to remove {external_id!r}"
-        path = place.path_of(external_id)
-        answer = await self._ask("DELETE", place, path, b"", what, doubt="it may have removed it")
+        answer = await self._ask("DELETE", place, place.path_of(external_id), b"", what)
         try:
             deprovisioned(answer)
         except ValueError as error:
             raise ProviderError(f"{what}: it {error}; its own log should say more", in_doubt=False) from error
 
-    async def _ask(self, method: str, place: Place, path: str, body: bytes, what: str, *, doubt: str) -> Answer:
-        """Exchange a request and its answer.
-
-        Args:
-            what: what is being done, for messages.
-            doubt: what may be true when the answer to a request is missing.
-        """
-        limit_s = self._settings.call_timeout_s
+    async def _ask(self, method: str, place: Place, path: str, body: bytes, what: str) -> Answer:
+        """Exchange a request and its answer; `what` is being done, for messages."""
+        if method == "POST":
+            limit_s, setting, doubt = self._settings.provision_timeout_s, "provision_timeout_s", "made something"
+        else:
+            limit_s, setting, doubt = self._settings.deprovision_timeout_s, "deprovision_timeout_s", "removed it"
         asked = False
         try:
             with trio.fail_after(limit_s):
@@ -103,12 +100,12 @@ class Providers:
                     asked = True
                     return await _exchange(stream, _request(method, place, path, body))
         except trio.TooSlowError:
-            reason = f"no answer within {limit_s:g} s; if it needs longer, raise providers.call_timeout_s"
+            reason = f"no answer within {limit_s:g} s; if it needs longer, raise providers.{setting}"
         except h11.RemoteProtocolError as error:
             reason = f"what came back is no HTTP answer ({error})"
         except (OSError, trio.BrokenResourceError, _Unreachable) as error:
             reason = f"{_reason(error)}; see to it that it runs and can be reached from here"
-        raise ProviderError(f"{what}: {reason}" + (f" ({doubt})" if asked else ""), in_doubt=asked)
+        raise ProviderError(f"{what}: {reason}" + (f" (it may have {doubt})" if asked else ""), in_doubt=asked)
 
     @asynccontextmanager
     async def _connected(self, place: Place) -> AsyncIterator[trio.abc.Stream]:
