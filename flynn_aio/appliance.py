@@ -112,7 +112,8 @@ async def run(
                 gc.freeze()  # what is loaded now stays: full collections need not look at it again
                 gc.enable()  # `main.up` had put it off
                 await _make_stack(receive.stack, say)
-                await ready(Ready(http_port=front.http_port, https_port=front.https_port, domain=domain))
+                now = await store.read(queries.domain)  # a migration that was cut short has gone on
+                await ready(Ready(http_port=front.http_port, https_port=front.https_port, domain=now))
 
             async with trio.open_nursery() as start:
                 start.start_soon(finish)

@@ -23,12 +23,14 @@ async def client(stage):
 
 
 async def with_env(client, app, **env):
-    """Send what `flynn env set` sends, and return the answer to the deploy."""
+    """Send what `flynn env set` sends, and return the last answer."""
     release = (await client.get(f"/apps/{app}/release")).json()
     changed = release | {"env": release.get("env", {}) | env}
     del changed["id"]
-    new = (await client.post("/releases", changed)).json()
-    return await client.post(f"/apps/{app}/deploy", {"id": new["id"]})
+    answer = await client.post("/releases", changed)
+    if answer.status != 200:
+        return answer
+    return await client.post(f"/apps/{app}/deploy", {"id": answer.json()["id"]})
 
 
 async def test_apps_lists_system_apps_such_as_router(client):
@@ -69,12 +71,13 @@ async def test_the_domain_is_in_the_environment_of_the_controller_and_its_keys_a
     ],
 )
 async def test_a_variable_that_would_have_no_effect_is_refused(client, app, name, advice):
-    before = (await client.get(f"/apps/{app}/release")).json()
+    before = (await client.get(f"/apps/{app}/releases")).json()
     refused = await with_env(client, app, **{name: "x"})
     assert refused.status == 400
     assert refused.json()["message"].startswith(f"env {name} of {app} cannot be changed here: ")
     assert advice in refused.json()["message"]
-    assert (await client.get(f"/apps/{app}/release")).json() == before
+    assert (await client.get(f"/apps/{app}/releases")).json() == before  # it is not even kept
+    assert '"x"' not in (await client.get("/events?object_types=release")).body.decode()
 
 
 async def test_a_key_for_builds_is_set_on_gitreceive_at_once(client):
@@ -90,7 +93,15 @@ async def test_limits_of_a_system_app_are_refused(client):
     release = (await client.get("/apps/controller/release")).json()
     release["processes"]["web"]["resources"]["memory"] = {"limit": 1}
     del release["id"]
-    new = (await client.post("/releases", release)).json()
+    answer = await client.post("/releases", release)
+    assert answer.status == 400
+    assert "only its environment can be changed" in answer.json()["message"]
+
+
+async def test_a_release_of_another_app_is_no_release_of_a_system_app(client):
+    app = (await client.post("/apps", {"name": "hello"})).json()
+    artifacts = (await client.get("/apps/controller/release")).json()["artifacts"]
+    new = (await client.post("/releases", {"app_id": app["id"], "artifacts": artifacts, "env": {"A": "b"}})).json()
     for answer in (
         await client.post("/apps/controller/deploy", {"id": new["id"]}),
         await client.put("/apps/controller/release", {"id": new["id"]}),

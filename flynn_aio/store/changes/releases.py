@@ -1,6 +1,6 @@
 """Changes to artifacts and releases. Both are only ever created and forgotten."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from msgspec.structs import replace
 
@@ -46,7 +46,17 @@ def create_release(tx: Transaction, release: Release) -> Release:
     """Create a release; missing resources of its process types get their defaults.
 
     The legacy `artifact` stands for `artifacts` when that is empty; `created_at` is ours.
+
+    Raises:
+        ValidationError: it cannot be one, or would change of a part of this process what nobody reads.
     """
+    return add_release(tx, release, check=check_builtin_release)
+
+
+def add_release(
+    tx: Transaction, release: Release, *, check: Callable[[Transaction, App, Release], None] | None = None
+) -> Release:
+    """Create a release; whether its app may have it is for `check` to say."""
     if release.id and as_uuid(release.id) is None:
         raise ValidationError("must be a UUID", field="id")
     if as_uuid(release.app_id) is None:
@@ -66,6 +76,8 @@ def create_release(tx: Transaction, release: Release) -> Release:
         processes={name: filled(process) for name, process in release.processes.items()},
         created_at=tx.now,
     )
+    if check:
+        check(tx, app, stored)
     if tx.execute("SELECT 1 FROM releases WHERE id = ?", (stored.id,)):
         raise ObjectExists(f'release "{stored.id}" already exists')
     tx.execute("INSERT INTO releases (id, app, doc) VALUES (?, ?, ?)", (stored.id, app.id, rows.doc(stored)))

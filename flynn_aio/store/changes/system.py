@@ -14,7 +14,7 @@ from .. import queries, rows
 from ..transaction import Transaction
 from .apps import create_app
 from .builtin import follow_release
-from .releases import create_release, point_at_release
+from .releases import add_release, point_at_release
 from .routes import create_route
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def keep_system_app(
         processes={kind: filled(ProcessType()) for kind in part.types},
     )
     if now is None or (now.artifacts, now.env, now.processes) != (wanted.artifacts, wanted.env, wanted.processes):
-        now = create_release(tx, wanted)
+        now = add_release(tx, wanted)
         point_at_release(tx, app, now)
     follow_release(tx, app.id, now.id)
 
