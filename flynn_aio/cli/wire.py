@@ -173,7 +173,7 @@ class Connection:
         try:
             for piece in pieces:
                 self.wire.sendall(piece)
-        except (BrokenPipeError, ConnectionResetError) as exc:
+        except OSError as exc:
             try:
                 return read_response(reader)  # it need not see everything to say no
             except (OSError, HTTPError):

@@ -4,8 +4,11 @@ Source: `controller-api.md` §10.1; Flynn `tarreceive/main.go`.
 """
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from ..errors import EngineError, NotFound, StartError, ValidationError
+from ..images import LayerError
 from ..model import Artifact, ImageManifest, image_artifact, image_layers, is_layer_id
 from ..store import changes
 from .body import read_json, read_pieces
@@ -27,11 +30,29 @@ async def get_layer(parts: Parts, request: Request) -> Reply:
 
 
 async def create_layer(parts: Parts, request: Request) -> Reply:
-    """Take a layer: the body is its tar, whatever its content type says."""
+    """Take a layer: the body is its tar, whatever its content type says.
+
+    A layer that is refused in the middle is still read to its end: most clients read no answer while they send, and
+    would only see the connection break.
+    """
     layer = request.params["layer"]
-    if not is_layer_id(layer):
-        raise ValidationError(f"must be the SHA-256 of a tar in hex, not {layer!r}", field="layer")
-    return reply(await parts.layers.receive(layer, read_pieces(request, within_s=PIECE_WITHIN_S)))
+    async with aclosing(read_pieces(request, within_s=PIECE_WITHIN_S)) as pieces:
+        try:
+            if not is_layer_id(layer):
+                raise ValidationError(f"must be the SHA-256 of a tar in hex, not {layer!r}", field="layer")
+            return reply(await parts.layers.receive(layer, pieces))
+        except (ValidationError, LayerError):
+            await _discard(pieces, at_most=parts.layers.max_bytes)
+            raise
+
+
+async def _discard(pieces: AsyncIterator[bytes], *, at_most: int) -> None:
+    """Read what still comes, but not for ever."""
+    discarded = 0
+    async for piece in pieces:
+        discarded += len(piece)
+        if discarded > at_most:
+            return
 
 
 async def create_artifact(parts: Parts, request: Request) -> Reply:

@@ -9,6 +9,6 @@ Words used here:
 """
 
 from .janitor import open_layers
-from .layers import Layers
+from .layers import LayerError, Layers
 
-__all__ = ["Layers", "open_layers"]
+__all__ = ["LayerError", "Layers", "open_layers"]

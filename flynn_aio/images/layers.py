@@ -49,7 +49,8 @@ class Layers:
 
     def __init__(self, settings: ImageSettings, now: Callable[[], float]) -> None:
         self._directory = settings.layer_dir
-        self._max_bytes = settings.max_layer_bytes
+        self.max_bytes = settings.max_layer_bytes
+        """The longest layer that is taken."""
         self._now = now
         self._uploads: set[str] = set()
         self.settling = trio.Lock()
@@ -87,7 +88,7 @@ class Layers:
         self._uploads.add(name)
         place = self._directory / name
         try:
-            upload = await trio.to_thread.run_sync(_Upload, layer, place, self._max_bytes)
+            upload = await trio.to_thread.run_sync(_Upload, layer, place, self.max_bytes)
             try:
                 batch = bytearray()
                 async for piece in pieces:

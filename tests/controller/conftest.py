@@ -65,13 +65,16 @@ async def open_stage(store, clock, settings, tmp_path):
     """A function that opens a controller, with settings and doors of the test's own."""
 
     @asynccontextmanager
-    async def open_one(settings=settings, *, store=store, logs=None, git=no_git, status=None):
+    async def open_one(settings=settings, *, store=store, logs=None, git=no_git, status=None, max_layer_bytes=2**30):
         if not await store.read(queries.keys):
             await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
         await store.transact(lambda tx: changes.set_cluster_value(tx, queries.DEFAULT_DOMAIN, DOMAIN))
         log_settings = LogSettings(dir=tmp_path / "logs")
         providers = Providers(ProviderSettings(ca_certificate=tmp_path / "no-ca.pem"), Services())
-        layers = Layers(ImageSettings(layer_dir=tmp_path / "layers"), lambda: clock.now().timestamp())
+        layers = Layers(
+            ImageSettings(layer_dir=tmp_path / "layers", max_layer_bytes=max_layer_bytes),
+            lambda: clock.now().timestamp(),
+        )
         layers.prepare()
         async with (
             open_fake_engine(clock=clock, log_dir=log_settings.dir) as engine,

@@ -97,6 +97,27 @@ async def test_a_layer_longer_than_any_body_is_streamed(open_stage, settings, la
         assert (await client.post(f"/layer/{digest(big)}", big)).json()["length"] == len(big)
 
 
+async def test_a_refusal_is_read_by_who_sends_it_all_first(open_stage, tmp_path):
+    """Through a socket pair whose buffers hold a fraction of it."""
+    async with open_stage(max_layer_bytes=1_000_000) as stage:
+        client = HTTPClient(stage.controller.dial("images"), key=KEY)
+        stage.clients.append(client)
+        for layer, why in (("x", "must be the SHA-256 of a tar"), ("0" * 64, "is not a tar archive")):
+            refused = await client.post(f"/layer/{layer}", b"x" * 900_000)
+            assert (refused.status, why in refused.json()["message"]) == (400, True)
+        big = await client.post(f"/layer/{'0' * 64}", bytes(1_900_000))
+        assert "is larger than the 1000000 bytes" in big.json()["message"]
+        assert os.listdir(tmp_path / "layers") == []
+        async with await stage.controller.dial("images")() as stream:
+            head = h11.Request(
+                method="POST",
+                target=f"/layer/{'0' * 64}",
+                headers=[*client.headers({"host": "images"}).items(), ("content-length", "9000000")],
+            )
+            with pytest.raises(trio.BrokenResourceError):  # nobody listens for ever
+                await stream.send_all(h11.Connection(h11.CLIENT).send(head) + bytes(9_000_000))
+
+
 async def test_a_client_that_goes_in_the_middle_leaves_nothing(stage, layer_dir):
     stream = await stage.controller.dial("images")()
     key = base64.b64encode(f":{KEY}".encode()).decode()
