@@ -272,6 +272,8 @@ async def record(flow: dict[str, Any], args: argparse.Namespace, recorder: Recor
             prints = {"exit": said["exit"]} | {
                 name: printed(namer.text(said[name])) for name in ("stdout", "stderr") if name in said
             }
+            if step.get("unordered"):
+                prints |= {name: sorted(prints[name]) for name in ("stdout", "stderr") if name in prints}
             if prints.get("stderr", [""])[-1].startswith("WARNING: Flynn is unmaintained"):
                 prints["stderr"].pop()
             printed_something = {name: value for name, value in prints.items() if value != []}
@@ -283,7 +285,7 @@ async def record(flow: dict[str, Any], args: argparse.Namespace, recorder: Recor
 async def main(args: argparse.Namespace) -> None:
     keys = args.data_dir / "keys"
     state = json.loads((args.data_dir / "run" / "appliance.json").read_text())
-    args.domain = state["domain"]
+    args.domain = (keys / "domain").read_text().strip()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(keys / "leaf.pem", keys / "leaf.key")
     recorder = Recorder(args.upstream, state["http_port"])

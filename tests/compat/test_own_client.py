@@ -102,7 +102,7 @@ def compare(step, said, words):
     if command in MEANT:
         told, out, err = MEANT[command](told, out, err)
     if step.get("unordered"):
-        out, told["stdout"] = sorted(out), sorted(told["stdout"])
+        out, err = sorted(out), sorted(err)
     if told["exit"]:
         err = err[: len(told["stderr"])]  # the rest is what to type next
     where = f"{' '.join(step['run'])}: {said}"
