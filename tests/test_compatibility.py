@@ -15,7 +15,7 @@ EXCUSE = re.compile(r"^(Partly|Does not apply|Later): ?\S.{15,}")
 
 
 @cache
-def tests_of(path: str) -> set[str]:
+def defined_in(path: str) -> set[str]:
     """Return the names of a file's tests; none when there is no such file."""
     file = TESTS / path
     if not file.exists():
@@ -32,14 +32,14 @@ def rows(section: str) -> list[list[str]]:
 
 def upstream() -> list[tuple[str, int, list[list[str]]]]:
     """Return the sections that list upstream's tests: title, announced number, rows."""
-    found = re.findall(r"^#{2,3} (.+?) \((\d+) tests\)\n(.*?)(?=^#)", PAGE, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^#{2,3} ([^\n]+?) \((\d+) tests\)\n(.*?)(?=^#)", PAGE, re.DOTALL | re.MULTILINE)
     return [(title, int(number), rows(text)) for title, number, text in found]
 
 
 def test_every_named_test_exists():
     named = NAMED.findall(PAGE)
     assert len(named) > 200
-    assert [f"{path}::{name}" for path, name in named if name not in tests_of(path)] == []
+    assert [f"{path}::{name}" for path, name in named if name not in defined_in(path)] == []
 
 
 def test_every_flow_is_there_and_named():
@@ -47,7 +47,7 @@ def test_every_flow_is_there_and_named():
     assert named == {f"compat/flows/{path.name}" for path in (TESTS / "compat" / "flows").glob("*.json")}
 
 
-def test_the_tests_of_upstream_are_all_there():
+def test_the_defined_in_upstream_are_all_there():
     sections = upstream()
     assert [title for title, _, _ in sections] == [
         "CLI",

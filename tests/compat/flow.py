@@ -12,14 +12,18 @@ same from then on: `<release2>` is the second release, in whatever field it come
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
+from zlib import compress, decompress
 
 from flynn_aio.model import SYSTEM_APPS
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z"
+
+PIN = r"[A-Za-z0-9+/]{43}="
 
 INVENTED = "00000000-"
 """How the ids of a flow begin that were never anything's."""
@@ -30,6 +34,7 @@ WILD = {
     "clock": r"\d\d:\d\d:\d\d\.\d{3}",
     "duration": r"(?:\d+m)?[\d.]+(?:s|ms|µs)",
     "port": r"\d+",
+    "pem": r"-----BEGIN [A-Z ]+-----\n[\w+/=\n]+-----END [A-Z ]+-----\n?",
     "ago": r"(?:Less than a second|\d+ seconds|About a minute|\d+ minutes) ago",
 }
 """What matches anything of its kind. `<number>` does as well, and stands for a JSON number."""
@@ -40,7 +45,7 @@ AUTOMATIC_PORTS = range(3000, 3501)
 SOME = {"time": "2026-01-02T03:04:05.678901Z"}
 """What a client sends back where it was told anything of a kind."""
 
-BOUND = {"name": r"[a-z]+-[a-z]+-[a-z]+", "hash": r"[0-9a-f]{64}"}
+BOUND = {"name": r"[a-z]+-[a-z]+-[a-z]+", "pin": PIN}
 """What a word that is bound may stand for, when not a UUID."""
 
 WORD = re.compile(r"<([a-z_]+)(\d*)>")
@@ -58,6 +63,7 @@ FIELDS = {
     "artifact": "artifact",
     "artifacts": "artifact",
     "provider": "provider",
+    "volumes": "volume",
 }
 """What the UUIDs in a field are called, where the field says so."""
 
@@ -207,8 +213,10 @@ class Namer:
 
     def text(self, value: str, *, kind: str = "object") -> str:
         for known, name in self._names.items():
-            if not re.fullmatch(UUID, known):
+            if not re.fullmatch(f"{UUID}|{PIN}", known):
                 value = value.replace(known, f"<{name}>")
+        value = re.sub(WILD["pem"], "<pem>", value)
+        value = re.sub(rf"(?<![\w/]){PIN}", lambda found: f"<{self._name(found[0], 'pin')}>", value)
         value = re.sub(TIME, "<time>", value)
         return re.sub(
             UUID, lambda found: found[0] if found[0].startswith(INVENTED) else f"<{self._name(found[0], kind)}>", value
@@ -242,8 +250,23 @@ def printed(text: str) -> list[str]:
     return table(text)
 
 
+def pack(data: bytes) -> str:
+    """Return bytes as text for a file; a tar of little is mostly zeros."""
+    return b64encode(compress(data, 9)).decode()
+
+
+def unpack(text: str) -> bytes:
+    return decompress(b64decode(text))
+
+
 def table(text: str) -> list[str]:
-    """Return the lines of a text with one width of gap between columns, and without the system's apps."""
+    """Return the lines of a text with one width of gap between columns, and without the system's apps.
+
+    Flynn's client lists the process types of a release in any order.
+    """
+    text = re.sub(
+        r"(?<=^Process Types:  )\S.*", lambda found: ", ".join(sorted(found[0].split(", "))), text, flags=re.M
+    )
     lines = [re.sub(r"(?<=\S) {2,}", "  ", line) for line in text.splitlines()]
     return [line for line in lines if line.rpartition("  ")[2] not in SYSTEM_APPS]
 

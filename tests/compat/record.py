@@ -3,8 +3,8 @@
     python -m tests.compat.record --client PROGRAM --data-dir DIR --upstream ADDRESS --listen ADDRESS [FLOW ...]
 
 `PROGRAM` is any build of Flynn's own `flynn`; it speaks to `--listen`, port 443, where `controller.DOMAIN` must
-resolve to. The appliance of `--data-dir` runs beside it, its router on `--upstream`; apps of the flows' names
-must not exist. Each flow's commands are run again and its exchanges written anew.
+resolve to. The appliance of `--data-dir` runs beside it, its router on `--upstream`; it is a fresh one, since
+its apps are deleted and nothing deletes a provider. Each flow's commands are run again and its exchanges written anew.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from typing import Any
 import h11
 import trio
 
-from ..support.certs import Authority
 from ..support.http_client import HTTPClient
+from ..support.provider import running_provider
 from .attach_wire import received, sent_words
-from .flow import SENT, Namer, apps_of_users, dump, kind_of, load, printed
-from .given import give
+from .flow import SENT, Namer, apps_of_users, dump, kind_of, load, pack, printed
+from .given import certificates, furnish, give
 
 FLOWS = Path(__file__).parent / "flows"
 COMMAND_TIMEOUT_S = 90
@@ -156,7 +156,12 @@ def exchange(seen: Seen, namer: Namer) -> dict[str, Any]:
     headers |= {name: seen.headers[name] for name in ("last-event-id", "connection", "upgrade") if name in seen.headers}
     if headers:
         found["headers"] = headers
-    if seen.body:
+    host = seen.headers["host"].partition(".")[0]
+    if host != "controller":
+        found["host"] = host
+    if seen.body and seen.path.startswith("/layer/"):
+        found["packed"] = pack(seen.body)
+    elif seen.body:
         found["body"] = namer.template(json.loads(seen.body), kind=kind)
     found["status"] = seen.status
     if seen.status == 101:
@@ -245,17 +250,17 @@ async def record(flow: dict[str, Any], args: argparse.Namespace, recorder: Recor
             "image": args.image,
             "place": place,
         }
-        authority = Authority()
-        for number in ("", "2"):
-            pair = authority.leaf(f"secure.{args.domain}")
-            await trio.Path(place, f"cert{number}.pem").write_text(pair.cert)
-            await trio.Path(place, f"key{number}.pem").write_text(pair.key)
-            known |= {f"cert{number}": pair.cert, f"certkey{number}": pair.key}
-            known |= {f"trimmedcert{number}": pair.cert.strip(), f"trimmedcertkey{number}": pair.key.strip()}
+        known |= {"provider": args.provider} | certificates(args.domain)
+        await trio.to_thread.run_sync(furnish, Path(place), known)
         await clear(api)
         known |= await give(api, flow.get("given", {}), args.image)
         namer = Namer(known)
-        env = {"PATH": os.environ["PATH"], "HOME": place, "FLYNNRC": f"{place}/flynnrc", "GIT_CONFIG_NOSYSTEM": "1"}
+        env = {
+            "PATH": f"{place}/bin:{os.environ['PATH']}",
+            "HOME": place,
+            "FLYNNRC": f"{place}/flynnrc",
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
         if not flow.get("bare"):
             add = ["flynn", "cluster", "add", "--tls-pin", pin, "default", args.domain, key]
             assert (await run({"run": add}, args.client, Path(place), env))["exit"] == 0
@@ -294,9 +299,11 @@ async def main(args: argparse.Namespace) -> None:
     )
     plain = api.headers
     api.headers = lambda headers: plain(headers) | {"host": f"controller.{args.domain}"}
-    async with trio.open_nursery() as nursery:
+    async with running_provider() as provider, trio.open_nursery() as nursery:
+        args.provider = provider.url
         await nursery.start(partial(trio.serve_ssl_over_tcp, recorder.serve, 443, context, host=args.listen))
-        for path in args.flows or sorted(FLOWS.glob("*.json")):
+        moves_away = FLOWS / "migrate-domain.json"
+        for path in args.flows or sorted(FLOWS.glob("*.json"), key=lambda path: path == moves_away):  # it is the last
             flow = await record(load(path.read_text()), args, recorder, api)
             path.write_text(dump(flow))
         nursery.cancel_scope.cancel()

@@ -15,10 +15,10 @@ from flynn_aio.bootstrap import cluster_key
 
 from ..appliance.test_in_memory import DOMAIN, World
 from ..support.attach_client import attach, resize, signal, stdin
-from ..support.certs import Authority
 from ..support.http_client import HTTPClient, basic
-from .flow import SENT, Bindings, Mismatch, apps_of_users
-from .given import give
+from ..support.provider import running_provider
+from .flow import SENT, Bindings, Mismatch, apps_of_users, unpack
+from .given import certificates, give
 
 FLOWS = sorted((Path(__file__).parent / "flows").glob("*.json"))
 WITHIN_S = 10
@@ -47,13 +47,15 @@ class Replay:
     def _asked(self, exchange: dict[str, Any]) -> tuple[str, str, dict[str, str | None]]:
         method, path = self.bindings.render(exchange["ask"]).split(" ", 1)
         headers = SENT | exchange.get("headers", {})
+        if "host" in exchange:
+            headers["host"] = f"{exchange['host']}.{DOMAIN}"
         if "key" in exchange:
             headers["authorization"] = basic(exchange["key"])
         return method, path, headers
 
     async def _exchange(self, exchange: dict[str, Any]) -> None:
         method, path, headers = self._asked(exchange)
-        body = self.bindings.render(exchange.get("body"))
+        body = unpack(exchange["packed"]) if "packed" in exchange else self.bindings.render(exchange.get("body"))
         if "session" in exchange:
             await self._session(exchange, path, body)
         elif "follow=true" in path:
@@ -191,11 +193,9 @@ async def replaying(world: World, flow: dict[str, Any]) -> AsyncIterator[Replay]
     key = cluster_key(world.settings)
     pin = b64encode(sha256(ssl.PEM_cert_to_DER_cert((keys / "leaf.pem").read_text())).digest()).decode()
     known = {"domain": DOMAIN, "key": key, "pin": pin, "image": IMAGE, "ca": (keys / "ca.pem").read_text()}
-    for number in ("", "2"):
-        pair = Authority().leaf(f"secure.{DOMAIN}")
-        known |= {f"cert{number}": pair.cert, f"certkey{number}": pair.key}
-        known |= {f"trimmedcert{number}": pair.cert.strip(), f"trimmedcertkey{number}": pair.key.strip()}
+    known |= certificates(DOMAIN)
     client = StockClient(world, key)
     known |= await give(world.api, flow.get("given", {}), IMAGE)
-    yield Replay(client, Bindings(**known))
+    async with running_provider() as provider:
+        yield Replay(client, Bindings(provider=provider.url, **known))
     client.close()
