@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CA_FILE, CA_KEY_FILE, LEAF_FILE, LEAF_KEY_FILE = "ca.pem", "ca.key", "leaf.pem", "leaf.key"
 DOMAIN_FILE = "domain"
 """Says which domain the files beside it are for, to those who cannot ask the database."""
+BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=820)
 """Just below the 825 days that some clients accept at most, also of a private CA."""
@@ -52,9 +53,18 @@ def ensure_certificates(directory: Path, domain: str, *, now: datetime) -> bool:
 
 
 def pin(leaf_pem: str) -> str:
-    """Return the pin Flynn's client knows a cluster by: base64 of the SHA-256 of the leaf's DER bytes."""
-    first = leaf_pem[: leaf_pem.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----\n")]
-    return base64.b64encode(hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).digest()).decode()
+    """Return the pin Flynn's client knows a cluster by: base64 of the SHA-256 of the leaf's DER bytes.
+
+    Args:
+        leaf_pem: the leaf and its chain, with whatever text a tool wrote between them.
+
+    Raises:
+        ValueError: there is no certificate in it.
+    """
+    begin, end = leaf_pem.index(BEGIN), leaf_pem.index(END)
+    return base64.b64encode(
+        hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf_pem[begin : end + len(END)])).digest()
+    ).decode()
 
 
 def write_private(path: Path, data: bytes) -> None:

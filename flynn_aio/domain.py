@@ -109,4 +109,7 @@ class Migrations:
         fault = fault_of(wish.tls_cert, self._keys, wish.domain, now=now)
         if fault:
             raise NoCertificate(f"the given certificate cannot be used: {fault}")
-        return replace(wish.tls_cert, pin=pin(wish.tls_cert.cert))
+        try:
+            return replace(wish.tls_cert, pin=pin(wish.tls_cert.cert))
+        except ValueError as exc:
+            raise NoCertificate(f"the given certificate cannot be used: {exc}") from exc

@@ -169,6 +169,27 @@ async def test_a_given_certificate_is_used_and_kept(cluster):
     assert read_certificates(cluster.keys).cert == leaf.cert
 
 
+async def test_a_given_certificate_may_have_text_around_it(cluster):
+    """`openssl x509 -text` and others write what a certificate says in front of it."""
+    authority = Authority()
+    leaf = authority.leaf(NEW, f"*.{NEW}")
+    given = TLSCert(ca_cert=authority.pem, cert=f"subject=CN = {NEW}\n{leaf.cert}", key=leaf.key)
+    _, last = await cluster.move(tls_cert=given)
+    assert (last.error, last.domain_migration.tls_cert.pin) == ("", pin(leaf.cert))
+
+
+@pytest.mark.parametrize("damaged", ["ca_cert", "cert", "key"])
+async def test_a_certificate_that_is_none_is_an_error_of_the_migration(cluster, damaged):
+    authority = Authority()
+    leaf = authority.leaf(NEW, f"*.{NEW}")
+    given = TLSCert(ca_cert=authority.pem, cert=leaf.cert, key=leaf.key)
+    trusted = leaf.cert.replace("CERTIFICATE", "TRUSTED CERTIFICATE")
+    for text in ("garbage", trusted if damaged == "cert" else leaf.cert[:100]):
+        _, last = await cluster.move(tls_cert=replace(given, **{damaged: text}))
+        assert "the given certificate cannot be used" in last.error
+    assert await cluster.store.read(queries.domain) == OLD
+
+
 async def test_migrating_back_takes_the_old_certificate_as_the_event_gave_it(cluster):
     """TestDomainMigration sends `old_tls_cert` of the first migration back; stock's has no CA in it."""
     before = read_certificates(cluster.keys)
