@@ -30,7 +30,7 @@ SAVE_S = 10.0
 MAX_UNCONFIRMED = 64
 """Batches whose arrival is watched one by one; more are watched together."""
 STEADY_S = 60.0
-"""A connection that held so long has earned a new line in the diary when it is lost."""
+"""A connection that holds so long is well again, and worth a new line in the diary when it is lost."""
 
 
 @dataclass(slots=True)
@@ -67,6 +67,7 @@ class Sender:
         self._run_blocking = run_blocking
         self._on_its_way: deque[_Sent] = deque()
         self._connection: Connection | None = None
+        self._connected_at = 0.0
         self._complaint = ""
         self._told_of = (0, 0)
 
@@ -75,14 +76,13 @@ class Sender:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._save_now_and_then)
             while True:
-                began = trio.current_time()
                 try:
                     async with self._outlet.open() as connection:
                         if not self._complaint:
                             logger.info("log sink connected", extra={"sink": self._name})
                         await self._use(connection)
                 except FlynnError as exc:
-                    self._complain(exc.message, held_s=trio.current_time() - began)
+                    self._complain(exc.message)
                 await trio.sleep(RECONNECT_S)
 
     async def save(self) -> None:
@@ -111,7 +111,7 @@ class Sender:
                 failures.append(exc)
                 nursery.cancel_scope.cancel()
 
-        self._connection = connection
+        self._connection, self._connected_at = connection, trio.current_time()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(until_failure, connection.wait_broken)
@@ -150,6 +150,9 @@ class Sender:
         while True:
             await trio.sleep(SAVE_S)
             await self.save()
+            if self._complaint and self._connection and trio.current_time() - self._connected_at >= STEADY_S:
+                logger.info("log sink served again", extra={"sink": self._name})
+                self._complaint = ""
             given_up = self._firehose.given_up_bytes, self._firehose.given_up_files
             if given_up != self._told_of:
                 self._told_of = given_up
@@ -159,9 +162,9 @@ class Sender:
                     extra={"sink": self._name, "bytes": size, "files": files},
                 )
 
-    def _complain(self, reason: str, *, held_s: float) -> None:
+    def _complain(self, reason: str) -> None:
         """Tell the diary why, but not every ten seconds."""
-        if reason != self._complaint or held_s > STEADY_S:
+        if reason != self._complaint:
             logger.warning(
                 "log sink not served, trying again",
                 extra={"sink": self._name, "reason": reason, "every_s": RECONNECT_S},

@@ -403,6 +403,32 @@ async def test_a_config_of_another_version_stops_nobody(directory, writer, known
     assert any("not understood" in record.message for record in caplog.records)
 
 
+async def test_the_diary_has_a_line_when_a_sink_fails_and_one_when_it_is_well(
+    directory, writer, known, monkeypatch, caplog
+):
+    monkeypatch.setattr(sender, "SAVE_S", 0.02)
+    monkeypatch.setattr(sender, "STEADY_S", 0.1)
+    job = writer(1)
+    job.print("hello")
+
+    def said():
+        return [record.message for record in caplog.records if record.message.startswith("log sink")]
+
+    async with log_server() as server:
+        port = server.port
+    async with sending(directory, known):
+        known.add(f"syslog://127.0.0.1:{port}")
+        await until(said)
+        await trio.sleep(0.3)  # a few more attempts
+        assert said() == ["log sink not served, trying again"]
+        async with log_server(port=port) as server:
+            await server.has("hello")
+            await until(lambda: "log sink served again" in said())
+        job.print("is anybody there?")
+        await until(lambda: len(said()) > 2)
+    assert said()[2] == "log sink not served, trying again"
+
+
 async def test_sinks_rest_as_long_as_they_work(autojump_clock):
     """A flood of output takes half of the processor at most, however many sinks there are."""
     at = []
