@@ -19,6 +19,7 @@ from typing import Any
 import tomli
 
 from .settings import (
+    HOST_FEATURES,
     BuildSettings,
     ControllerSettings,
     DiscoverdSettings,
@@ -107,7 +108,9 @@ def load(
         engine=engine,
         logs=LogSettings(dir=data_dir / "logs", **values["logs"]),
         discoverd=DiscoverdSettings(address=engine.gateway, **values["discoverd"]),
-        scheduler=SchedulerSettings(slug_dir=slugs, gateway=engine.gateway, **values["scheduler"]),
+        scheduler=SchedulerSettings(
+            slug_dir=slugs, gateway=engine.gateway, host_features=engine.host_features, **values["scheduler"]
+        ),
         router=RouterSettings(domain=domain, certificate=keys / "leaf.pem", key=keys / "leaf.key", **values["router"]),
         build=BuildSettings(
             repo_dir=data_dir / "repos",
@@ -125,6 +128,7 @@ def load(
             ca_certificate=keys / "ca.pem",
             operator_key=keys / OPERATOR_KEY,
             gateway=engine.gateway,
+            host_features=engine.host_features,
             slug_dir=slugs,
             **values["controller"],
         ),
@@ -231,6 +235,8 @@ def _value(key: str, given: Given, wanted: Any) -> Any:
 
 def _rule(key: str, wanted: Any) -> tuple[str, Callable[[Any], Any]]:
     """Return what is allowed, in words, and the function that accepts it."""
+    if key.endswith("host_features"):
+        return f"a list of some of {', '.join(HOST_FEATURES)}", _host_features
     if key.endswith("_port"):
         return "a port from 0 (any free one) to 65535", _port
     if wanted is int:
@@ -285,6 +291,13 @@ def _text(value: Any) -> str:
     if type(value) is not str or "\0" in value:
         raise ValueError
     return value
+
+
+def _host_features(value: Any) -> tuple[str, ...]:
+    features = _texts(value)
+    if not set(features) <= set(HOST_FEATURES):
+        raise ValueError
+    return features
 
 
 def _texts(value: Any) -> tuple[str, ...]:

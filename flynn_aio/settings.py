@@ -25,6 +25,10 @@ class StoreSettings:
     event_buffer: int = 1000
 
 
+HOST_FEATURES = ("network", "pid", "mounts", "devices", "profiles", "capabilities")
+"""What of the host an operator can let releases have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     appliance: str
@@ -44,6 +48,7 @@ class EngineSettings:
     resync_s: float = 30.0
     log_file_bytes: int = 64 * MIB
     pids_limit: int = 4096
+    host_features: tuple[str, ...] = ()
 
     @property
     def gateway(self) -> str:
@@ -83,6 +88,8 @@ class DiscoverdSettings:
 class SchedulerSettings:
     slug_dir: Path
     gateway: str
+    host_features: tuple[str, ...]
+    """What a release may have of the host; as in `EngineSettings`."""
     resync_s: float = 30.0
     drain_s: float = 10.0
     kill_s: float = 30.0
@@ -163,6 +170,8 @@ class ControllerSettings:
     operator_key: Path
     """The operator's own copy of a key; the database has only its hash."""
     gateway: str
+    host_features: tuple[str, ...]
+    """What a release may have of the host; as in `EngineSettings`."""
     slug_dir: Path
     max_body_bytes: int = 1 * MIB
     keep_alive_timeout_s: float = 60.0

@@ -111,3 +111,12 @@ def test_two_data_directories_are_two_appliances(tmp_path):
     assert one.engine.appliance != two.engine.appliance
     assert one.engine.network != two.engine.network
     assert {field.name for field in dataclasses.fields(one)} >= set(config.SECTIONS)
+
+
+def test_the_features_of_the_host_are_named_or_refused():
+    assert load(environ={}).engine.host_features == ()
+    settings = load(environ={"FLYNN_AIO_ENGINE_HOST_FEATURES": "network, mounts"})
+    assert settings.engine.host_features == ("network", "mounts")
+    assert settings.scheduler.host_features == settings.controller.host_features == ("network", "mounts")
+    with pytest.raises(ConfigError, match="a list of some of network, pid, mounts, devices, profiles, capabilities"):
+        load(environ={}, flags={"engine.host_features": ["root"]})

@@ -112,6 +112,7 @@ async def prepare(parts: Parts, request: Request) -> OneOff:
             artifacts=artifacts,
             new_job=wanted,
             gateway=parts.settings.gateway,
+            host_features=parts.settings.host_features,
         )
     except StartError as error:
         raise cannot_start(error) from error

@@ -1,5 +1,6 @@
 """Releases: create, look at, make current, delete."""
 
+from ..engine import refusal
 from ..errors import NotFound, ValidationError
 from ..model import Release, ReleaseID, as_uuid
 from ..store import Transaction, changes, queries
@@ -32,6 +33,9 @@ async def get_current(parts: Parts, request: Request) -> Reply:
 async def create(parts: Parts, request: Request) -> Reply:
     """Create a release of an app; it does not run before it is deployed or scaled."""
     release = new_release(read_json(request, ReleaseRequest))
+    for name, process in release.processes.items():
+        if refused := refusal(process, parts.settings.host_features):
+            raise ValidationError(refused.text, field=f"processes.{name}.{refused.field}")
 
     def change(tx: Transaction) -> Release:
         try:

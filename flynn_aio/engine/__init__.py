@@ -27,6 +27,7 @@ from .fake import (
 )
 from .init_log import OOM_TEXT, log_record
 from .lifecycle import Removed, open_engine, shut_down
+from .privileges import refusal
 from .protocol import (
     Attachment,
     Engine,
@@ -72,6 +73,7 @@ __all__ = [
     "parse_log_file_name",
     "ports_of",
     "probe_host",
+    "refusal",
     "run_forever",
     "shut_down",
 ]

@@ -52,6 +52,8 @@ _HOPELESS = (
     "image not known",
     "does not exist on container",  # the working directory
     "no command or entrypoint provided",
+    "stat /dev/",  # a device that is not there
+    "statfs /",  # neither is what a mount shows
 )
 _TRANSIENT = ("cannot allocate memory", "resource temporarily unavailable", "no space left", "device or resource busy")
 
@@ -169,8 +171,7 @@ def create_body(
         "shm_size": SHM_BYTES,
         "image_volume_mode": "ignore",  # a VOLUME of the image would leave an anonymous volume behind
         "stop_signal": 15,
-        "netns": {"nsmode": "bridge"},
-        "networks": {settings.network: {"static_ips": [address], "static_mac": mac_of(address)}},
+        **_network(spec, settings, address),
         "dns_server": [settings.gateway],
         "dns_search": ["."],
         "use_image_hosts": True,  # leave /etc/hosts alone: ours is mounted
@@ -182,6 +183,12 @@ def create_body(
         body["work_dir"] = spec.workdir
     if spec.user:
         body["user"] = spec.user
+    if spec.host_pid:
+        body["pidns"] = {"nsmode": "host"}
+    if spec.capabilities is not None:
+        body |= {"cap_drop": ["all"], "cap_add": list(spec.capabilities)}
+    if spec.devices:
+        body["devices"] = [{"path": device} for device in spec.devices]
     if spec.slug:
         body["overlay_volumes"] = [{"destination": "/app", "source": str(settings.slug_dir / spec.slug)}]
     return body
@@ -190,6 +197,15 @@ def create_body(
 def is_logged(spec: JobSpec) -> bool:
     """Whether the job's output is kept. A terminal's never is."""
     return spec.log and not spec.tty
+
+
+def _network(spec: JobSpec, settings: EngineSettings, address: str) -> dict[str, Any]:
+    if spec.host_network:
+        return {"netns": {"nsmode": "host"}}
+    return {
+        "netns": {"nsmode": "bridge"},
+        "networks": {settings.network: {"static_ips": [address], "static_mac": mac_of(address)}},
+    }
 
 
 def _labels(spec: JobSpec, appliance: str, address: str) -> dict[str, str]:

@@ -177,6 +177,7 @@ class FakeEngine:
         self._log_dir = log_dir
         self._bell = Bell()
         self._addresses = Addresses(subnet)
+        self._gateway = str(next(subnet.hosts()))
         self._jobs: dict[JobID, _Job] = {}
         self._starting: dict[JobID, _Start] = {}
         self._volumes: dict[VolumeID, dict[str, bytes]] = {}
@@ -391,7 +392,7 @@ class FakeEngine:
             yield [volume.id for volume in start.spec.volumes]
 
     def _launch(self, spec: JobSpec, program: Program, output: trio.MemorySendChannel[Output] | None) -> _Job:
-        address = self._addresses.take()
+        address = self._gateway if spec.host_network else self._addresses.take()
         spec = replace(spec, env={**spec.env, "EXTERNAL_IP": address})
         status = JobStatus(
             id=spec.id,

@@ -270,7 +270,7 @@ class PodmanEngine:
 
     async def _try_to_start(self, spec: JobSpec, attached: bool, doing: str) -> tuple[Container, BareStream | None]:
         for _ in range(START_TRIES):
-            address = self._addresses.take()
+            address = self._settings.gateway if spec.host_network else self._addresses.take()
             try:
                 return await self._create_and_start(spec, address, attached, doing)
             except Refused as exc:

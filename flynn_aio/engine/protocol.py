@@ -57,6 +57,10 @@ class JobSpec:
         env: complete, except `EXTERNAL_IP`, which the engine adds when it has an address.
         user: ``uid:gid``; empty means the image's own.
         memory_bytes, cpu_shares, max_fd, pids, temp_disk_bytes: limits; 0 means none.
+        host_network, host_pid: whether it lives in the host's own namespace. With the first it is
+            reached at the gateway's address.
+        capabilities: exactly those it has; ``None`` leaves it to the engine.
+        devices: device nodes of the host it may use, by their path.
         volumes: which it has; all exist, and no other live job has them.
         data: whether it gets an empty, writable `/data` of its own that goes with it.
         log: whether stdout and stderr are kept for the log store. Never with `tty`.
@@ -81,6 +85,10 @@ class JobSpec:
     max_fd: int = 0
     pids: int = 0
     temp_disk_bytes: int = 0
+    host_network: bool = False
+    host_pid: bool = False
+    capabilities: tuple[str, ...] | None = None
+    devices: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     volumes: tuple[VolumeMount, ...] = ()
     data: bool = False

@@ -4,10 +4,9 @@ Pure. The layers of the environment, the limits and the choice of entrypoint are
 `jobs.md` §2, §3, §7 and §8 and Flynn `controller/utils/utils.go`, `JobConfig`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as _replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypedDict
 from urllib.parse import quote, unquote
@@ -35,13 +34,12 @@ from ..model import (
     numbered,
     with_default_resources,
 )
-from .protocol import JobSpec, Mount, Partition, VolumeMount
+from .privileges import privileges, profile_named, refusal
+from .protocol import JobSpec, Partition, VolumeMount
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 PORT_PROTOCOLS = frozenset({"tcp", "udp"})
-PROFILES = frozenset({"zfs", "kvm", "loop"})
-"""The job profiles of Flynn. They widen what a system job may do; jobs here get nothing from them."""
 
 CPU_SHARES_PER_CORE = 1024
 CPU_SHARES_MIN = 2  # the kernel's own floor
@@ -84,6 +82,7 @@ def formation_spec(
     type: str,
     gateway: str,
     volumes: Sequence[Volume] = (),
+    host_features: Collection[str] = (),
 ) -> JobSpec:
     """Return what to run for one job of a formation.
 
@@ -93,11 +92,15 @@ def formation_spec(
         type: a process type; one the release does not have is run with the defaults.
         gateway: address of the host on the jobs' network, where discoverd answers.
         volumes: those the job was given.
+        host_features: what of the host a release may have, by `settings.engine.host_features`.
 
     Raises:
         StartError: the release has no image, or its process type cannot be run as it is written.
     """
     process = release.processes.get(type, ProcessType())
+    if refused := refusal(process, host_features):
+        raise StartError(f"processes.{type}.{refused.field} {refused.text}")
+    granted = privileges(process)
     entrypoint, slug = find_entrypoint(artifacts, type), _slug(artifacts)
     env = {
         **_host_env(entrypoint, gateway),
@@ -125,7 +128,11 @@ def formation_spec(
             env=env,
             workdir=entrypoint.workdir,
             user=entrypoint.user,
-            mounts=_mounts(process.mounts),
+            mounts=granted.mounts,
+            host_network=granted.network,
+            host_pid=granted.pid,
+            capabilities=granted.capabilities,
+            devices=granted.devices,
             volumes=_volumes(volumes, slug),
         ),
         process.resources,
@@ -133,7 +140,14 @@ def formation_spec(
 
 
 def one_off_spec(
-    *, job: JobID, app: App, release: Release, artifacts: Sequence[Artifact], new_job: NewJob, gateway: str
+    *,
+    job: JobID,
+    app: App,
+    release: Release,
+    artifacts: Sequence[Artifact],
+    new_job: NewJob,
+    gateway: str,
+    host_features: Collection[str] = (),
 ) -> JobSpec:
     """Return what to run for a one-off job.
 
@@ -145,6 +159,7 @@ def one_off_spec(
 
     Raises:
         StartError: no image, or a partition or profile that does not exist.
+        ValidationError: it asks for something of the host that the operator does not allow.
     """
     entrypoint = find_entrypoint(artifacts, "")
     env = {
@@ -158,10 +173,7 @@ def one_off_spec(
         **(new_job.env or {}),
         "HOSTNAME": job,
     }
-    for profile in new_job.profiles or ():
-        if profile not in PROFILES:
-            raise StartError(f"unknown job profile: {profile}")
-    lender = release.processes.get(new_job.mounts_from) if new_job.mounts_from else None
+    granted = privileges(_asked_by(new_job, release, host_features))
     return _with_limits(
         JobSpec(
             id=job,
@@ -174,7 +186,9 @@ def one_off_spec(
             env=env,
             workdir=entrypoint.workdir,
             user=entrypoint.user,
-            mounts=_mounts(lender.mounts) if lender else (),
+            mounts=granted.mounts,
+            capabilities=granted.capabilities,
+            devices=granted.devices,
             data=new_job.data,
             partition=_partition(new_job.partition),
             tty=new_job.tty,
@@ -185,6 +199,21 @@ def one_off_spec(
         ),
         new_job.resources or {},
     )
+
+
+def _asked_by(new_job: NewJob, release: Release, host_features: Collection[str]) -> ProcessType:
+    """Return what a one-off job asks of the host, as a process type would.
+
+    Raises:
+        ValidationError: the operator does not allow it.
+    """
+    for profile in new_job.profiles or ():
+        profile_named(profile)
+    lender = release.processes.get(new_job.mounts_from) if new_job.mounts_from else None
+    asked = ProcessType(mounts=lender.mounts if lender else [], profiles=new_job.profiles or [])
+    if refused := refusal(asked, host_features):
+        raise ValidationError(refused.text, field={"mounts": "mounts_from"}.get(refused.field, refused.field))
+    return asked
 
 
 def ports_of(process: ProcessType) -> list[Port]:
@@ -298,19 +327,6 @@ def _partition(name: str) -> Partition:
         return Partition(name or Partition.USER)
     except ValueError:
         raise StartError(f'host: invalid job partition "{name}"') from None
-
-
-def _mounts(mounts: Sequence[Mapping[str, Any]]) -> tuple[Mount, ...]:
-    """Read Flynn's mounts, where `location` is the path inside and `target` the one on the host."""
-    for mount in mounts:
-        if not mount.get("target"):
-            raise StartError(f"host: invalid mount at {mount.get('location', '')!r}: it has no target on the host")
-        if not str(mount.get("location", "")).startswith("/"):
-            raise StartError(f"host: invalid mount of {mount['target']!r}: its location inside is not an absolute path")
-    return tuple(
-        Mount(source=Path(str(mount["target"])), target=mount["location"], writable=bool(mount.get("writeable")))
-        for mount in mounts
-    )
 
 
 def _volumes(volumes: Sequence[Volume], slug: str) -> tuple[VolumeMount, ...]:

@@ -153,6 +153,7 @@ class Executor:
             type=action.type,
             gateway=self._settings.gateway,
             volumes=action.volumes,
+            host_features=self._settings.host_features,
         )
         claimed = await self._store.transact(lambda tx: claim(tx, action.job, list(spec.args)))
         if claimed is None or self._unwanted[action.job].is_set():

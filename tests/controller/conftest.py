@@ -56,6 +56,7 @@ def settings(tmp_path):
         ca_certificate=tmp_path / "ca.pem",
         operator_key=tmp_path / "cluster.key",
         gateway="100.100.0.1",
+        host_features=(),
         slug_dir=tmp_path / "slugs",
     )
 

@@ -115,6 +115,11 @@ async def test_the_release_may_be_another_apps(stage, client, store, release):
         ({"release": "R", "partition": "best"}, 'host: invalid job partition "best"'),
         ({"release": "R", "profiles": ["root"]}, "unknown job profile: root"),
         (
+            {"release": "R", "profiles": ["kvm"]},
+            "profiles needs the host's profiles, which this appliance does not allow; its operator can: "
+            'host_features = ["profiles"] below [engine] in flynn.toml',
+        ),
+        (
             {"release": "R", "artifacts": [UNKNOWN]},
             f"artifacts cannot be used: artifact '{UNKNOWN}' does not exist",
         ),

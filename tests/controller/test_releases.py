@@ -1,5 +1,7 @@
 """Artifacts and releases over the wire."""
 
+from dataclasses import replace
+
 import pytest
 
 GIB = 1024**3
@@ -228,3 +230,18 @@ async def test_a_release_is_deleted_unless_it_is_current(client, app):
         "release_deletion": {"app": app["id"], "release": first["id"], "remaining_apps": None, "deleted_files": None},
         "error": "",
     }
+
+
+async def test_what_of_the_host_the_operator_does_not_allow_is_refused(client, app):
+    body = {"app_id": app["id"], "processes": {"web": {"host_network": True}}}
+    refused = await client.post("/releases", body)
+    assert (refused.status, refused.json()["detail"]) == (400, {"field": "processes.web.host_network"})
+    assert refused.json()["message"].startswith("processes.web.host_network needs the host's network, which this")
+
+
+async def test_what_of_the_host_the_operator_allows_can_be_had(open_stage, settings):
+    async with open_stage(replace(settings, host_features=("network",))) as stage:
+        client = stage.client()
+        app = (await client.post("/apps", {"name": "hello"})).json()
+        release = await release_of(client, app, processes={"web": {"host_network": True}})
+    assert release["processes"]["web"]["host_network"] is True

@@ -260,6 +260,8 @@ RUNC = "runc: runc create failed: unable to start container process: "
         (500, "localhost/x:1: image not known", None),
         (404, "no such image", None),
         (500, RUNC + 'error mounting "/x": not a directory: OCI runtime error', 'error mounting "/x": not a directory'),
+        (500, "stat /dev/kvm: no such file or directory", None),
+        (500, "statfs /nowhere: no such file or directory", None),
     ],
 )
 def test_what_can_never_start(status, reason, expected):
@@ -284,3 +286,11 @@ def test_what_is_taken():
     assert is_name_taken('name "flynn-x" is in use: container already exists')
     assert not is_address_taken("no")
     assert not is_name_taken("no")
+
+
+def test_what_a_job_gets_of_the_host_is_asked_for():
+    made = body(replace(SPEC, host_network=True, host_pid=True, capabilities=("CAP_KILL",), devices=("/dev/kvm",)))
+    assert (made["netns"], made["pidns"], "networks" in made) == ({"nsmode": "host"}, {"nsmode": "host"}, False)
+    assert (made["cap_drop"], made["cap_add"]) == (["all"], ["CAP_KILL"])
+    assert made["devices"] == [{"path": "/dev/kvm"}]
+    assert not {"pidns", "cap_drop", "cap_add", "devices"} & body().keys()

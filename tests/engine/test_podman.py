@@ -195,6 +195,37 @@ async def test_data_of_any_depth_goes_with_its_job(world, settings):
     assert list(settings.volume_dir.iterdir()) == []
 
 
+async def test_the_hosts_network_is_reached_at_the_gateway_and_names_stay(world, settings):
+    script = "echo $EXTERNAL_IP; cat /proc/net/dev; cat /etc/resolv.conf; hostname"
+    await world.engine.start(world.spec(RUN_FOREVER))  # the bridge is there as long as somebody is on it
+    spec = world.spec(("sh", "-c", script), log=False, host_network=True)
+    async with world.engine.attach(spec) as attachment:
+        status = await world.job(spec.id)
+        lines = (await text_of(attachment.output))[Stream.STDOUT].decode().splitlines()
+    gateway = settings.gateway
+    assert status is not None
+    assert (status.address, lines[0], lines[-1]) == (gateway, gateway, spec.id)
+    assert f"nameserver {gateway}" in lines
+    assert f"{settings.network}:" in " ".join(lines)
+
+
+async def test_the_hosts_processes_are_seen_when_they_are_asked_for(world):
+    inside = await output_of(world, "ls -d /proc/[0-9]* | wc -l")
+    outside = await output_of(world, "ls -d /proc/[0-9]* | wc -l", host_pid=True)
+    assert int(inside) < 5 < int(outside)
+
+
+async def test_capabilities_and_devices_are_those_that_were_asked_for(world):
+    bounding = await output_of(world, "grep CapBnd /proc/self/status", capabilities=("CAP_KILL", "CAP_CHOWN"))
+    assert int(bounding.split()[1], 16) == 1 << 5 | 1 << 0
+    assert await output_of(world, "test -c /dev/net/tun && echo there", devices=("/dev/net/tun",)) == "there\n"
+    with pytest.raises(StartError, match="/dev/no-such-device"):
+        await world.engine.start(world.spec(RUN_FOREVER, devices=("/dev/no-such-device",)))
+    with pytest.raises(StartError, match="/no-such-directory"):
+        mount = Mount(source=Path("/no-such-directory"), target="/in")
+        await world.engine.start(world.spec(RUN_FOREVER, mounts=(mount,)))
+
+
 OWNER = "stat -c %u:%g:%a /store"
 
 

@@ -12,14 +12,30 @@ from flynn_aio.engine import (
     JobSpec,
     Mount,
     Partition,
+    VolumeMount,
     formation_spec,
     log_file_name,
     one_off_spec,
     parse_log_file_name,
     ports_of,
 )
-from flynn_aio.errors import StartError
-from flynn_aio.model import App, AppID, Artifact, JobID, NewJob, Port, ProcessType, Release, ReleaseID, ResourceSpec
+from flynn_aio.errors import StartError, ValidationError
+from flynn_aio.model import (
+    App,
+    AppID,
+    Artifact,
+    JobID,
+    NewJob,
+    Port,
+    ProcessType,
+    Release,
+    ReleaseID,
+    ResourceSpec,
+    Volume,
+    VolumeID,
+    VolumeState,
+    VolumeType,
+)
 
 APP = App(id=AppID("00000000-0000-4000-8000-00000000000a"), name="hello", meta={})
 JOB = JobID("00000000-0000-4000-8000-0000000000b1")
@@ -34,9 +50,11 @@ GATEWAY = "100.100.0.1"
 
 
 def formation(
-    release: Release = RELEASE, artifacts: tuple[Artifact, ...] = (IMAGE, SLUG), type: str = "web"
+    release: Release = RELEASE, artifacts: tuple[Artifact, ...] = (IMAGE, SLUG), type: str = "web", allow: str = ""
 ) -> JobSpec:
-    return formation_spec(job=JOB, app=APP, release=release, artifacts=artifacts, type=type, gateway=GATEWAY)
+    return formation_spec(
+        job=JOB, app=APP, release=release, artifacts=artifacts, type=type, gateway=GATEWAY, host_features=allow.split()
+    )
 
 
 def one_off(new_job: NewJob, artifacts: tuple[Artifact, ...] = (IMAGE, SLUG)) -> JobSpec:
@@ -192,7 +210,7 @@ def test_a_profile_that_does_not_exist():
 def test_mounts_are_read_and_lent():
     process = ProcessType(mounts=[{"location": "/in", "target": "/out", "writeable": True}])
     expected = (Mount(source=Path("/out"), target="/in", writable=True),)
-    assert formation(with_process(process)).mounts == expected
+    assert formation(with_process(process), allow="mounts").mounts == expected
     spec = one_off_spec(
         job=JOB,
         app=APP,
@@ -200,13 +218,60 @@ def test_mounts_are_read_and_lent():
         artifacts=[IMAGE],
         new_job=NewJob(mounts_from="web"),
         gateway=GATEWAY,
+        host_features=["mounts"],
     )
     assert spec.mounts == expected
     with pytest.raises(StartError, match="no target"):
-        formation(with_process(ProcessType(mounts=[{"location": "/in"}])))
+        formation(with_process(ProcessType(mounts=[{"location": "/in"}])), allow="mounts")
     for nowhere in ({}, {"location": "in"}, {"location": 7}):
         with pytest.raises(StartError, match="not an absolute path"):
-            formation(with_process(ProcessType(mounts=[{"target": "/out", **nowhere}])))
+            formation(with_process(ProcessType(mounts=[{"target": "/out", **nowhere}])), allow="mounts")
+
+
+def test_volumes_are_where_they_are_asked_for_and_never_in_place_of_the_app():
+    volume = Volume(path="/data", id=VolumeID("v"), host_id="host0", type=VolumeType.DATA, state=VolumeState.CREATED)
+    facts = {"job": JOB, "app": APP, "release": RELEASE, "type": "web", "gateway": GATEWAY}
+    spec = formation_spec(**facts, artifacts=[IMAGE, SLUG], volumes=[volume])
+    assert spec.volumes == (VolumeMount(VolumeID("v"), "/data"),)
+    hiding = replace(volume, path="/app/")
+    with pytest.raises(StartError, match="a volume at /app/ would hide the app itself"):
+        formation_spec(**facts, artifacts=[IMAGE, SLUG], volumes=[hiding])
+    assert formation_spec(**facts, artifacts=[IMAGE], volumes=[hiding]).volumes  # no slug, nothing hidden
+
+
+def test_the_host_is_nobodys_unless_the_operator_says_so():
+    devices = [{"path": "/dev/kvm"}]
+    wanted = with_process(ProcessType(host_network=True, host_pid_namespace=True, allowed_devices=devices))
+    with pytest.raises(StartError, match=r"^processes\.web\.host_network needs the host's network, which this app"):
+        formation(wanted)
+    with pytest.raises(StartError, match=r"^processes\.web\.allowed_devices needs the host's devices"):
+        formation(wanted, allow="network pid")
+    spec = formation(wanted, allow="network pid devices")
+    assert (spec.host_network, spec.host_pid, spec.devices) == (True, True, ("/dev/kvm",))
+    assert (spec.capabilities or ())[-1] == "CAP_NET_ADMIN"
+    plain = formation()
+    assert (plain.host_network, plain.host_pid, plain.devices, plain.capabilities) == (False, False, (), None)
+
+
+def test_a_one_off_job_asks_for_the_host_too():
+    with pytest.raises(ValidationError, match=r"^profiles needs the host's profiles"):
+        one_off(NewJob(profiles=["kvm"]))
+    lender = with_process(ProcessType(mounts=[{"location": "/in", "target": "/out"}]))
+    with pytest.raises(ValidationError, match=r"^mounts_from needs the host's mounts"):
+        one_off_spec(
+            job=JOB, app=APP, release=lender, artifacts=[IMAGE], new_job=NewJob(mounts_from="web"), gateway=GATEWAY
+        )
+    spec = one_off_spec(
+        job=JOB,
+        app=APP,
+        release=RELEASE,
+        artifacts=[IMAGE],
+        new_job=NewJob(profiles=["kvm"]),
+        gateway=GATEWAY,
+        host_features=["profiles"],
+    )
+    assert spec.devices == ("/dev/kvm", "/dev/net/tun")
+    assert "CAP_NET_ADMIN" in (spec.capabilities or ())
 
 
 def test_specs_are_values():

@@ -16,7 +16,7 @@ from flynn_aio.store import EventFilter, Store, changes, queries
 
 from ..support.build import make_app, make_release
 
-SETTINGS = SchedulerSettings(slug_dir=Path("/slugs"), gateway="100.100.0.1")
+SETTINGS = SchedulerSettings(slug_dir=Path("/slugs"), gateway="100.100.0.1", host_features=())
 PRINTER = {"printer": ProcessType(args=["print"])}
 
 
