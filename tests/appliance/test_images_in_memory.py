@@ -46,8 +46,8 @@ async def test_an_image_serves_and_goes_with_its_app(settings, engine):
     engine.script(web, type="web")
     layer_dir = trio.Path(settings.images.layer_dir)
 
-    async def layers():
-        return sorted([path.name for path in await layer_dir.iterdir()])
+    async def holds(*tars):
+        return {path.name for path in await layer_dir.iterdir()} == set(map(digest, tars))
 
     async with running(settings, engine) as world:
         images = image_service(world)
@@ -60,13 +60,9 @@ async def test_an_image_serves_and_goes_with_its_app(settings, engine):
 
     async with running(settings, engine) as world:
         await world.answers("salut from host0-")
-        assert await layers() == sorted(map(digest, LAYERS))
+        await eventually(lambda: holds(*LAYERS))
         assert (await world.api.delete("/apps/hello")).status == 200
-
-        async def nothing_is_left():
-            return await layers() == []
-
-        await eventually(nothing_is_left)
+        await eventually(holds)
         images = image_service(world)
         await push(world, images)  # and again, under the same name
         await world.answers("salut from host0-")
