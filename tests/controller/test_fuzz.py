@@ -1,0 +1,251 @@
+"""Every endpoint of the table, called with whatever its own description allows and forbids.
+
+Schemathesis makes the requests from `/openapi.json`; ids of what was made before are put into half of
+them, so that they reach further than "not found". They go over TCP, one after the other, to one
+appliance whose engine is a fake. Nothing may answer 5xx, with a status it did not announce, or with a
+body that its schema does not have.
+
+A run is repeatable: `FUZZ_SEED` and `FUZZ_EXAMPLES` (per endpoint and kind) are its only input. `make fuzz`
+takes a new seed and runs for longer.
+"""
+
+import os
+import random
+import warnings
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import trio
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from flynn_aio.controller.openapi import path_of
+from flynn_aio.controller.routes import TABLE, Auth
+from flynn_aio.controller.wire import ReleaseRef
+
+from ..support.build import make_app, make_release
+from ..support.http_client import basic
+from ..support.tcp import on_a_port
+from .conftest import KEY
+
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
+ROUNDS = 2
+CALL_TIMEOUT_S = 10.0
+"""For one request: an endpoint that does not answer is a failure like any other."""
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+WORDS: dict[str, list[Any]] = {
+    "type": ["flynn", "http", "tcp", "docker", "data"],
+    "uri": ["image:localhost/test/app:1", "image:localhost/test/app:2", "slug:none", "http://127.0.0.1:1/x"],
+    "url": ["http://127.0.0.1:1/x", "syslog://127.0.0.1:1"],
+    "domain": ["hello.example.com", "other.example.com"],
+    "path": ["/", "/x/", "/x"],
+    "service": ["hello-web", "other-web"],
+    "state": ["pending", "complete", "cancelled", "created"],
+    "kind": ["syslog"],
+    "strategy": ["one-by-one", "in-batches"],
+    "port": [0, 3000, 80, 70000],
+    "size": [0, 1],
+    "processe": [{"web": 1}, {"web": 0}, {"web": {"ports": [{"port": 0, "proto": "tcp"}]}}],
+    "new_processe": [{"web": 2}, {"nothing": 1}],
+    "config": [{"url": "syslog://127.0.0.1:1"}, {}],
+    "hash": ["0" * 64],
+    "name": ["hello", "other", "third"],
+    "env": [{"A": "b"}],
+    "meta": [{"a": "b"}],
+    "deploy_timeout": [30],
+}
+"""What means something to a field, without the s at its end; made-up text would seldom hit on it."""
+ENDPOINTS = {(endpoint.method, path_of(endpoint)): endpoint for endpoint in TABLE}
+
+
+@dataclass
+class Memory:
+    """Ids and names seen in answers, by the kind of thing they are of."""
+
+    known: defaultdict[str, list[Any]] = field(default_factory=lambda: defaultdict(list, WORDS))
+
+    def learn(self, kind: str, answer: Any) -> None:
+        for one in answer if isinstance(answer, list) else [answer]:
+            if isinstance(one, dict):
+                for name in ("id", "name"):
+                    value = str(one.get(name) or "")
+                    if value and value not in self.known[kind]:
+                        self.known[kind] = [*self.known[kind], value][-8:]
+
+    def forget(self, kind: str, value: str) -> None:
+        self.known[kind] = [one for one in self.known[kind] if one != value]
+
+    def sensible(self, struct: Any, body: dict[str, Any], dice: random.Random) -> dict[str, Any]:
+        """Return a body with less made up and more that may mean something; sometimes as it was."""
+        if dice.random() < 0.3:
+            return body
+        kept = {
+            name: self.instead(name, value, dice)
+            for name, value in body.items()
+            if dice.random() < (0.1 if name == "id" else 0.4)
+        }
+        for name in struct.__struct_fields__:
+            if (known := self.known.get(_singular(name, struct))) and dice.random() < 0.8:
+                one = dice.choice(known)
+                kept[name] = [one] if name in {"artifacts", "apps"} else one
+        return kept
+
+    def instead(self, name: str, value: Any, dice: random.Random) -> Any:
+        """Return something we know in place of what was made up for `name`, or that."""
+        known = self.known.get(_singular(name))
+        if not known or dice.random() < 0.3:
+            if isinstance(value, dict):
+                return {key: self.instead(key, one, dice) for key, one in value.items()}
+            return value
+        if isinstance(value, list):
+            return [dice.choice(known) for _ in value] or [dice.choice(known)]
+        return dice.choice(known) if isinstance(value, str | int | dict) else value
+
+
+def _singular(name: str, struct: Any = None) -> str:
+    if name == "id" and struct is ReleaseRef:
+        return "release"
+    return name.removesuffix("_id").removesuffix("s")
+
+
+class Fuzzer:
+    """Calls one API, notes what it answers and what should not have been.
+
+    Attributes:
+        failures: the first failure of each kind at each endpoint, with how to repeat the request.
+        answers: how often each endpoint answered with each status.
+    """
+
+    def __init__(self, base_url: str, dice: random.Random) -> None:
+        self._base_url = base_url
+        self._dice = dice
+        self._session = requests.Session()
+        self._session.headers["authorization"] = basic(KEY)
+        self.memory = Memory()
+        self.failures: dict[tuple[str, str], str] = {}
+        self.answers: Counter[tuple[str, int]] = Counter()
+        document = self._session.get(f"{base_url}/openapi.json", timeout=CALL_TIMEOUT_S).json()
+        self.operations = [found.ok() for found in schemathesis.openapi.from_dict(document).get_all_operations()]
+
+    def run(self, examples: int) -> None:
+        """Call every endpoint with requests that fit its description, and with some that do not."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of generators that cannot think of anything more
+            for number in range(ROUNDS):
+                for operation in self._dice.sample(self.operations, len(self.operations)):
+                    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                        self._fuzz(operation, mode, -(-examples // ROUNDS), SEED + number)
+
+    def _fuzz(self, operation: Any, mode: GenerationMode, examples: int, number: int) -> None:
+        @seed(number)
+        @settings(
+            max_examples=examples,
+            phases=[Phase.generate],
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode), dice=st.randoms(use_true_random=False))
+        def one(case: Any, dice: random.Random) -> None:
+            self._call(case, dice)
+
+        try:
+            one()
+        except Unsatisfiable:
+            assert mode is GenerationMode.NEGATIVE  # without a parameter or a body nothing can be wrong
+
+    def _call(self, case: Any, dice: random.Random) -> None:
+        endpoint = ENDPOINTS[case.method, case.path]
+        kind = case.path.split("/")[-1].strip("{}").removesuffix("s")
+        memory = self.memory
+        case.path_parameters = {
+            name: memory.instead(name, value, dice) for name, value in (case.path_parameters or {}).items()
+        }
+        if isinstance(case.query, dict):
+            case.query = {name: memory.instead(name, value, dice) for name, value in case.query.items()}
+        if isinstance(case.body, dict):
+            case.body = memory.sensible(endpoint.takes, case.body, dice)
+        label = f"{case.method} {case.path}"
+        if endpoint.auth is Auth.STREAM and dice.random() < 0.3:
+            self._begin_stream(case, label, dice)
+            return
+        if isinstance(case.query, dict):
+            case.query = {name: value for name, value in case.query.items() if name != "follow"}
+        try:
+            response = self._send(case, "application/json", dice)
+            self.answers[label, response.status_code] += 1
+            case.validate_response(response, checks=CHECKS)
+        except (requests.exceptions.RequestException, Failure, FailureGroup) as failure:
+            self._note(label, failure, case)
+            return
+        if response.status_code == 200 and response.headers.get("content-type") == "application/json":
+            memory.learn(kind, response.json())
+        if response.status_code == 200 and case.method == "DELETE":
+            memory.forget(kind, str(case.path_parameters[kind]))
+
+    def _begin_stream(self, case: Any, label: str, dice: random.Random) -> None:
+        """Ask for a stream, look at its head, and leave."""
+        try:
+            with self._send(case, "text/event-stream", dice) as response:
+                self.answers[label, response.status_code] += 1
+                if response.status_code == 200:
+                    assert response.headers["content-type"].startswith("text/event-stream")
+                else:
+                    assert response.status_code in {400, 401, 404}
+        except (requests.exceptions.RequestException, AssertionError) as failure:
+            self._note(label, failure, case)
+
+    def _send(self, case: Any, accept: str, dice: random.Random) -> requests.Response:
+        arguments = case.as_transport_kwargs(base_url=self._base_url)
+        arguments["headers"]["Accept"] = accept  # Schemathesis would ask for a stream where there may be one
+        if dice.random() < 0.95:  # it likes wrong keys, and there is little to see behind them
+            arguments["headers"]["Authorization"] = basic(KEY)
+        streams = accept != "application/json"
+        return self._session.request(**arguments, stream=streams, timeout=CALL_TIMEOUT_S)
+
+    def _note(self, label: str, failure: Exception, case: Any) -> None:
+        for reason in getattr(failure, "exceptions", [failure]):
+            kind = getattr(reason, "title", type(reason).__name__)
+            self.failures.setdefault((label, kind), f"{label}: {reason}\n{case.as_curl_command()}")
+
+
+@pytest.mark.parametrize("examples", [EXAMPLES])
+async def test_no_request_gets_an_answer_that_was_not_announced(stage, store, examples):
+    app = await make_app(store)
+    release = await make_release(store, app)
+    async with on_a_port(stage.dial) as port:
+
+        def fuzz() -> Fuzzer:
+            fuzzer = Fuzzer(f"http://127.0.0.1:{port}", random.Random(SEED))
+            fuzzer.memory.learn("app", {"id": app.id, "name": app.name})
+            fuzzer.memory.learn("release", {"id": release.id})
+            fuzzer.memory.learn("artifact", {"id": release.artifacts[0]})
+            fuzzer.run(examples)
+            return fuzzer
+
+        fuzzer = await trio.to_thread.run_sync(fuzz)
+    print(f"seed {SEED}, {fuzzer.answers.total()} requests")
+    for (label, status), count in sorted(fuzzer.answers.items()):
+        print(f"{label} {status}: {count}")
+    assert not fuzzer.failures, "\n\n".join(fuzzer.failures.values())
