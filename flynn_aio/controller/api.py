@@ -157,8 +157,8 @@ class Api:
                         status = 200
                         audit.begun(status)
                         await send(_start(status, flowing.headers, head))
-                        await self._pump(flowing, watched, receive, send)
-                        await send({"type": "http.response.body", "body": b""})
+                        if await self._pump(flowing, watched, receive, send):
+                            await send({"type": "http.response.body", "body": b""})
         finally:
             audit.ended(status)
 
@@ -227,8 +227,13 @@ class Api:
             body=await read_body(receive, at_most=settings.max_body_bytes, within_s=settings.keep_alive_timeout_s)
         )
 
-    async def _pump(self, flowing: Flowing, watched: Watched | None, receive: Receive, send: Send) -> None:
-        """Send a stream until it ends, the client goes, its key is removed or the controller leaves."""
+    async def _pump(self, flowing: Flowing, watched: Watched | None, receive: Receive, send: Send) -> bool:
+        """Send a stream until it ends, the client goes, its key is removed or the controller leaves.
+
+        Returns:
+            Whether to end it properly. One that broke off is cut, so that nobody takes it for whole.
+        """
+        is_whole = True
         async with aclosing(flowing.chunks) as chunks:
             with (
                 trio.CancelScope() as flow,
@@ -237,17 +242,23 @@ class Api:
             ):
                 if watched is not None:
                     with watched(flow):
-                        await _send_all(chunks, send)
-                    return
+                        return await _send_all(chunks, send)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_end_with_client, receive, flow)
-                    await _send_all(chunks, send)
+                    is_whole = await _send_all(chunks, send)
                     flow.cancel()
+        return is_whole
 
 
-async def _send_all(chunks: AsyncGenerator[bytes, None], send: Send) -> None:
-    async for chunk in chunks:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+async def _send_all(chunks: AsyncGenerator[bytes, None], send: Send) -> bool:
+    """Send a stream to its end, and return whether it got there."""
+    try:
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except FlynnError as error:
+        logger.warning("an answer broke off", extra={"reason": error.message})
+        return False
+    return True
 
 
 async def _end_with_client(receive: Receive, flow: trio.CancelScope) -> None:

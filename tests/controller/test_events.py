@@ -80,7 +80,7 @@ async def test_a_replay_of_many_pages_is_the_same(client, store, small_pages):
         assert found == [f"app-{number}" for number in range(first, 10)]
 
 
-async def test_a_list_that_breaks_off_is_seen_to(stage, store, small_pages, monkeypatch):
+async def test_a_list_that_breaks_off_is_seen_to(stage, store, small_pages, monkeypatch, caplog):
     """What was sent is no JSON, and the body has no end: nobody takes it for the whole list."""
     for number in range(10):
         await make_app(store, f"app-{number}")
@@ -96,6 +96,8 @@ async def test_a_list_that_breaks_off_is_seen_to(stage, store, small_pages, monk
     async with stage.client().stream("/events", accept="application/json") as stream:
         with pytest.raises(h11.RemoteProtocolError):
             await stream.rest()
+    [told] = [record for record in caplog.records if record.levelname != "INFO"]
+    assert (told.message, told.reason) == ("an answer broke off", "could not read the database: it is locked")
     monkeypatch.undo()
     assert (await stage.client().get("/events")).status == 200
 
