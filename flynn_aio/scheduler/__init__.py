@@ -17,19 +17,23 @@ It owns the rows of jobs and volumes and the progress of deployments: nobody els
 to stop. What it knows is in those rows and in the engine; it can be killed at any moment.
 """
 
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
 from ..clock import Clock
 from ..discoverd import Services
 from ..engine import Engine
+from ..errors import FlynnError
 from ..settings import SchedulerSettings
-from ..store import Store
+from ..store import Store, queries
 from ..watch import Bell, Watch
 from .executor import Drained, Executor
 from .reconciler import Reconciler, Tail
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Drained", "Tail", "open_scheduler"]
 
@@ -55,6 +59,7 @@ async def open_scheduler(
             `settings.drain_s`.
         tail: finds the last lines of a job, for the error of a deployment that failed.
     """
+    await _name_strangers(store, engine)
     bell = Bell()
     async with trio.open_nursery() as actions:
         executor = Executor(actions, settings, store=store, engine=engine, drained=drained, bell=bell)
@@ -77,6 +82,14 @@ async def open_scheduler(
             yield
             loops.cancel_scope.cancel()
         actions.cancel_scope.cancel()
+
+
+async def _name_strangers(store: Store, engine: Engine) -> None:
+    """Write down the volumes that no row speaks of: since an older database was restored, say. They may be dear."""
+    with suppress(FlynnError):
+        found = await engine.volumes()
+        if strangers := found - await store.read(lambda db: queries.known_volumes(db, found)):
+            logger.warning("volumes without a row are left alone", extra={"volumes": sorted(strangers)})
 
 
 async def _ring_for(source: Watch[int] | Bell, bell: Bell) -> None:

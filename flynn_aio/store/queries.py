@@ -410,6 +410,12 @@ def existing_volumes(db: Database) -> list[Volume]:
     return [rows.volume(text) for (text,) in _all(db, sql)]
 
 
+def known_volumes(db: Database, ids: Iterable[VolumeID]) -> set[VolumeID]:
+    """Return those of these ids that are, or were, a volume's."""
+    sql = "SELECT id FROM volumes WHERE id IN (SELECT value FROM json_each(?))"
+    return {VolumeID(found) for (found,) in _all(db, sql, (rows.doc(list(ids)),))}
+
+
 def destroyed_volumes(db: Database, ids: Iterable[VolumeID]) -> list[Volume]:
     """Return those of these volumes that are destroyed."""
     sql = "SELECT doc FROM volumes WHERE state = 'destroyed' AND id IN (SELECT value FROM json_each(?))"

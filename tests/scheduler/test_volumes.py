@@ -282,7 +282,7 @@ async def test_a_deleted_app_leaves_no_volume(autojump_clock, world, app):
     assert {one.state for one in await volumes_of(world, app)} == {VolumeState.DESTROYED}
 
 
-async def test_what_a_crash_left_of_a_destroyed_volume_goes_at_the_next_start(autojump_clock, world, app):
+async def test_what_a_crash_left_of_a_destroyed_volume_goes_at_the_next_start(autojump_clock, world, app, caplog):
     app, release = app
     async with world.scheduler():
         await world.scale(app, release, web=1)
@@ -294,6 +294,8 @@ async def test_what_a_crash_left_of_a_destroyed_volume_goes_at_the_next_start(au
     async with world.scheduler():
         await trio.sleep(60)
         assert await world.engine.volumes() == {stranger}  # no row speaks of it, so it is not ours to remove
+    [told] = [record for record in caplog.records if record.message == "volumes without a row are left alone"]
+    assert told.volumes == [stranger]
 
 
 async def test_a_missing_volume_and_a_full_disk_are_told_in_the_job(autojump_clock, world, app):
