@@ -105,6 +105,24 @@ class Place:
     def push(self) -> None:
         self.appliance.run("git", "push", "flynn", "master", cwd=self.repo)
 
+    def host(self, app: str) -> str:
+        """Return where an app answers."""
+        return f"{app}.{self.appliance.domain}"
+
+    @contextmanager
+    def app(self, name: str) -> Iterator[None]:
+        """Have one more app, of the tree `bench/NAME`; it is gone afterwards."""
+        repo = self.appliance.place / name
+        repository(repo, Path(__file__).parent / name)
+        self.appliance.flynn("create", name, cwd=repo)
+        try:
+            self.appliance.run("git", "push", "flynn", "master", cwd=repo)
+            yield
+        finally:
+            self.appliance.flynn("-a", name, "delete", "--yes")
+            shutil.rmtree(repo)
+            self.wait_calm()
+
     def wait_calm(self) -> None:
         """Wait until one container is left: no replaced job and no build is on its way out."""
         deadline = time.monotonic() + CALM_TIMEOUT_S

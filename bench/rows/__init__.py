@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..figures import Row
 from ..place import Place
-from . import client, env, idle, memory, push, start
+from . import apps, client, env, idle, memory, push, start, streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +15,8 @@ class Effort:
     Attributes:
         boots, pushes, changes, commands: how often each is measured.
         idle_s: how long the appliance is watched doing nothing.
+        lists: how often a long list is asked for.
+        rounds: of requests beside events, and of requests without; `round_s` each.
     """
 
     boots: int
@@ -22,10 +24,13 @@ class Effort:
     changes: int
     commands: int
     idle_s: float
+    lists: int
+    rounds: int
+    round_s: float
 
 
-FULL = Effort(boots=7, pushes=7, changes=7, commands=15, idle_s=60.0)
-QUICK = Effort(boots=3, pushes=3, changes=3, commands=5, idle_s=10.0)
+FULL = Effort(boots=7, pushes=7, changes=7, commands=15, idle_s=60.0, lists=100, rounds=5, round_s=20.0)
+QUICK = Effort(boots=3, pushes=3, changes=3, commands=5, idle_s=10.0, lists=20, rounds=2, round_s=8.0)
 
 SUBJECTS: dict[str, Callable[[Place, Effort], Sequence[Row]]] = {
     "start": lambda place, effort: start.measure(place, times=effort.boots),
@@ -34,4 +39,6 @@ SUBJECTS: dict[str, Callable[[Place, Effort], Sequence[Row]]] = {
     "env": lambda place, effort: env.measure(place, times=effort.changes),
     "memory": lambda place, effort: memory.measure(place),
     "idle": lambda place, effort: idle.measure(place, seconds=effort.idle_s),
+    "streams": lambda place, effort: streams.measure(place, seconds=effort.round_s, rounds=effort.rounds),
+    "apps": lambda place, effort: apps.measure(place, times=effort.lists),
 }

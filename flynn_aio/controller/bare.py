@@ -5,6 +5,7 @@ request that is all waiting gets the least server there can be: one task, an app
 The connection ends with the answer.
 """
 
+import os
 from functools import partial
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ import h11
 import trio
 
 from .connection import WATCHED, ASGIApp, Message
-from .turns import HangUps
+from .flows import HangUps
 
 READ_BYTES = 4096
 REFUSAL = b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -91,8 +92,19 @@ class _Answer:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if not message.get("more_body", False):
                 body += b"0\r\n\r\n"
-        if body:
+        if body := self._written(body):
             await self._client.send_all(body)
+
+    def _written(self, data: bytes) -> bytes:
+        """Give the kernel what it takes at once, for a client that reads all of it; return the rest."""
+        if not data:
+            return data
+        try:
+            return data[os.write(self._client.socket.fileno(), data) :]
+        except BlockingIOError:
+            return data
+        except OSError as exc:
+            raise trio.BrokenResourceError(f"writing to a client: {exc.strerror}") from exc
 
     def _head(self, start: Message) -> bytes:
         headers = [*start["headers"], (b"connection", b"close")]

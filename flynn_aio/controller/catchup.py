@@ -60,7 +60,7 @@ async def _open(
     parts: Parts, wanted: EventFilter, backlog: Backlog, mark: object, live: Live
 ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
     past, newest = await parts.store.read(lambda db: (backlog(db), queries.newest_event(db)))
-    async with parts.store.subscribe(wanted, since=newest) as subscription:
+    async with parts.store.subscribe(wanted, since=newest, patient=True) as subscription:
         yield _frames([*past, mark], subscription, live, parts.settings.event_keepalive_s)
 
 

@@ -25,9 +25,9 @@ from . import attach, bare, provisioning
 from .api import Api
 from .connection import ASGIApp, AttachServer, Connection, FollowServer, hypercorn_config
 from .documents import documents
+from .flows import Flows, HangUps
 from .request import Parts, Status
 from .routes import find_image
-from .turns import Flows, HangUps, Turns
 
 Door = Literal["controller", "git", "images"]
 Dial = Callable[[], Awaitable[trio.SocketStream]]
@@ -146,11 +146,10 @@ async def open_controller(
             documents=documents,
             background=background,
             leaving=trio.Event(),
-            turns=Turns(),
             flows=Flows(),
         )
         background.start_soon(hang_ups.run)
-        background.start_soon(parts.turns.run)
+        background.start_soon(store.deliver)
         controller = Controller(parts, git, hang_ups)
         background.start_soon(provisioning.resume, parts)
         try:

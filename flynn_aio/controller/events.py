@@ -133,20 +133,18 @@ async def _pages(
 async def _follow(
     parts: Parts, wanted: EventFilter, since: EventID | None, past: bool, count: int | None
 ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-    async with parts.store.subscribe(wanted, since=since, past=past, count=count) as subscription:
-        yield _frames(parts, subscription)
+    async with parts.store.subscribe(wanted, since=since, past=past, count=count, patient=True) as subscription:
+        yield _frames(subscription, parts.settings.event_keepalive_s)
 
 
-async def _frames(parts: Parts, subscription: Subscription) -> AsyncGenerator[bytes, None]:
-    idle_s = parts.settings.event_keepalive_s
+async def _frames(subscription: Subscription, idle_s: float) -> AsyncGenerator[bytes, None]:
     try:
         while True:
             event = await sse.within(subscription.receive, idle_s)
             if event is None:
                 yield sse.KEEPALIVE
-                continue
-            await parts.turns.mine()
-            yield _whole(event, subscription)
+            else:
+                yield _whole(event, subscription)
     except FlynnError as error:  # the reader was too slow, or what it missed cannot be read just now
         yield sse.error_frame(error.message)
 

@@ -23,7 +23,7 @@ from ..providers import Providers
 from ..settings import ControllerSettings
 from ..store import Keyring, Store
 from .connection import Receive
-from .turns import Flows, Turns
+from .flows import Flows
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -73,7 +73,6 @@ class Parts:
         background: for work that outlives its request and ends with the controller.
         leaving: set when the controller drains.
         flows: the streams that go on; they end when the controller drains.
-        turns: keeps one event for many streams from holding up everybody else.
     """
 
     settings: ControllerSettings
@@ -89,7 +88,6 @@ class Parts:
     documents: Callable[[], Documents]
     background: trio.Nursery
     leaving: trio.Event
-    turns: Turns
     flows: Flows
 
 

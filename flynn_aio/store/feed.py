@@ -4,7 +4,7 @@ A subscription replays from the table and goes on live. Its buffer is bounded: a
 is a whole buffer behind is disconnected with the id it got last, and resumes from there.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,9 @@ import trio
 
 from ..errors import FlynnError
 from ..model import AppID, Event, EventID
+
+AT_ONCE = 4
+"""Patient listeners served in a round of Trio's scheduler: a fraction of a millisecond of work each."""
 
 Page = Callable[[EventID], Awaitable[list[Event]]]
 """Return the next events after an id, oldest first; empty when there are no more."""
@@ -93,32 +96,89 @@ class Subscription(AsyncIterator[Event]):
         return await self.receive()
 
 
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """What a listener wants.
+
+    Attributes:
+        patient: it can wait for its turn.
+        after: the last event that was published before it came.
+    """
+
+    wanted: EventFilter
+    patient: bool
+    after: EventID
+
+
 class Feed:
-    """Everyone who listens right now."""
+    """Everyone who listens right now.
+
+    One event wakes all who follow it, and to let hundreds of them go on at once would hold up everything else
+    for as long as they take. So those who say that they are patient are served by `deliver`, a few at a time.
+    """
 
     def __init__(self, buffer: int) -> None:
         self._buffer = buffer
-        self._listeners: dict[trio.MemorySendChannel[Event], EventFilter] = {}
+        self._listeners: dict[trio.MemorySendChannel[Event], _Listener] = {}
+        self._last = EventID(0)
+        self._undelivered: list[Event] = []
+        self._happened = trio.Event()
+        self._delivering = False
 
     @contextmanager
-    def listen(self, wanted: EventFilter) -> Iterator[Subscription]:
+    def listen(self, wanted: EventFilter, *, patient: bool = False) -> Iterator[Subscription]:
         """Collect matching events from now on, at most a buffer full."""
         sending, receiving = trio.open_memory_channel[Event](self._buffer)
-        self._listeners[sending] = wanted
+        self._listeners[sending] = _Listener(wanted, patient, self._last)
         try:
             with sending, receiving:
                 yield Subscription(receiving)
         finally:
             del self._listeners[sending]
 
-    def publish(self, events: Iterable[Event]) -> None:
+    def publish(self, events: Sequence[Event]) -> None:
         """Hand events to every listener, without waiting for any of them."""
         for event in events:
-            for sending, wanted in self._listeners.items():
-                if wanted.matches(event):
-                    try:
-                        sending.send_nowait(event)
-                    except trio.WouldBlock:
-                        sending.close()  # the reader finds the end of its buffer, then Overflow
-                    except trio.ClosedResourceError:
-                        continue  # it overflowed before and has not noticed yet
+            self._last = event.id
+            for sending, listener in self._listeners.items():
+                if not (listener.patient and self._delivering):
+                    _hand(event, sending, listener)
+        if self._delivering and events:
+            self._undelivered += events
+            self._happened.set()
+
+    async def deliver(self) -> None:
+        """Serve the patient until cancelled; while this does not run, they are served with the others."""
+        self._delivering = True
+        try:
+            while True:
+                await self._happened.wait()
+                self._happened = trio.Event()
+                await self._deliver()
+        finally:
+            self._delivering = False
+
+    async def _deliver(self) -> None:
+        events, self._undelivered = self._undelivered, []
+        served = 0
+        for sending, listener in list(self._listeners.items()):
+            if not listener.patient or sending not in self._listeners:
+                continue
+            handed = [_hand(event, sending, listener) for event in events if event.id > listener.after]
+            served += any(handed)
+            if served == AT_ONCE:
+                await trio.lowlevel.checkpoint()  # they take theirs now, and everybody else a turn
+                served = 0
+
+
+def _hand(event: Event, sending: trio.MemorySendChannel[Event], listener: _Listener) -> bool:
+    """Hand an event to a listener who wants it; tell whether that woke anybody."""
+    if not listener.wanted.matches(event):
+        return False
+    try:
+        sending.send_nowait(event)
+    except trio.WouldBlock:
+        sending.close()  # the reader finds the end of its buffer, then Overflow
+    except trio.ClosedResourceError:
+        return False  # it overflowed before and has not noticed yet
+    return True

@@ -153,21 +153,23 @@ class Store:
         since: EventID | None = None,
         past: bool = False,
         count: int | None = None,
+        patient: bool = False,
     ) -> AbstractAsyncContextManager[Subscription]:
         """Follow matching events; whatever happens after entering the block is seen.
 
         Args:
+            patient: others may see an event some milliseconds earlier; for the many, see `deliver`.
             since: replay the events after this id first.
             past: replay the whole history first.
             count: at most this many of the newest past events.
         """
-        return self._subscribe(wanted, since, past or since is not None, count)
+        return self._subscribe(wanted, since, past or since is not None, count, patient)
 
     @asynccontextmanager
     async def _subscribe(
-        self, wanted: EventFilter, since: EventID | None, past: bool, count: int | None
+        self, wanted: EventFilter, since: EventID | None, past: bool, count: int | None, patient: bool
     ) -> AsyncIterator[Subscription]:
-        with self._feed.listen(wanted) as subscription:
+        with self._feed.listen(wanted, patient=patient) as subscription:
             if past:
                 low = since or EventID(0)
                 if count is not None:
@@ -178,6 +180,10 @@ class Store:
 
                 subscription.replay(page)
             yield subscription
+
+    async def deliver(self) -> None:
+        """Hand events to patient subscribers a few at a time, until cancelled, so that they hold up nobody."""
+        await self._feed.deliver()
 
     def close(self) -> None:
         """Fold the write-ahead log back and close every connection."""

@@ -133,7 +133,7 @@ class Appliance:
             connection = HTTPConnection("127.0.0.1", state["http_port"], timeout=timeout)
         else:
             context = ssl.create_default_context(cafile=self.data_dir / "keys" / "ca.pem")
-            connection = _Sni(host, state["https_port"], context, timeout)
+            connection = Sni(host, state["https_port"], context, timeout)
         connection.request("GET", path, headers={"Host": host})
         response = connection.getresponse()
         answer = Answer(response.status, dict(response.getheaders()), response.read().decode())
@@ -201,7 +201,7 @@ def until(condition: Callable[[], Any], *, within_s: float = 20) -> Any:
     return found
 
 
-class _Sni(HTTPSConnection):
+class Sni(HTTPSConnection):
     """HTTPS to loopback, whatever the name resolves to."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext, timeout: float) -> None:

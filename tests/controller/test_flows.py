@@ -1,63 +1,14 @@
-"""What streams share: turns, their end, and the watch for clients that hang up."""
+"""What streams share: their end, and the watch for clients that hang up."""
 
 import os
 import socket
 from contextlib import closing
-from itertools import pairwise
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from flynn_aio.controller.turns import AT_ONCE, Flows, HangUps, Turns
-
-
-async def test_others_get_their_turn_between_a_few():
-    """However many wake at once, somebody who wants to go on as well waits for two rounds of them at most."""
-    turns, wake, done, seen = Turns(), trio.Event(), [], []
-
-    async def stream():
-        await wake.wait()
-        await turns.mine()
-        done.append(1)
-
-    async def somebody():
-        await wake.wait()
-        while len(done) < 100:
-            seen.append(len(done))
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(turns.run)
-        for _ in range(100):
-            nursery.start_soon(stream)
-        nursery.start_soon(somebody)
-        await wait_all_tasks_blocked()
-        wake.set()
-        await wait_all_tasks_blocked()
-        assert len(done) == 100
-        assert max(after - before for before, after in pairwise(seen)) <= 2 * AT_ONCE
-        await turns.mine()  # and again, later
-        nursery.cancel_scope.cancel()
-
-
-async def test_one_who_leaves_the_queue_costs_nobody_a_turn():
-    turns, done = Turns(), []
-
-    async def stream(number):
-        await turns.mine()
-        done.append(number)
-
-    async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as impatient:
-            impatient.cancel()
-            await turns.mine()
-        nursery.start_soon(turns.run)
-        for number in range(10):
-            nursery.start_soon(stream, number)
-        await wait_all_tasks_blocked()
-        assert sorted(done) == list(range(10))
-        nursery.cancel_scope.cancel()
+from flynn_aio.controller.flows import Flows, HangUps
 
 
 async def test_the_end_is_for_all_and_for_those_who_come_late():

@@ -1,9 +1,6 @@
-"""What many streams share, so that each costs little: their end, the watch for clients that hang up, and turns.
+"""What many streams share, so that each costs little: their end, and the watch for clients that hang up.
 
 A task in each stream that waits for the one or the other would be a third of its memory.
-
-One event wakes everyone who follows the events. To serve them all in one go would hold up every request that
-the router has in its hands for as long as that takes.
 """
 
 import select
@@ -11,31 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
-
-AT_ONCE = 4
-"""A fraction of a millisecond of work each, here and in the router behind it."""
-
-
-class Turns:
-    """A queue in front of work that can wait a moment."""
-
-    def __init__(self) -> None:
-        self._lot = trio.lowlevel.ParkingLot()
-        self._somebody = trio.Event()
-
-    async def mine(self) -> None:
-        """Wait for a turn: `AT_ONCE` are given away in a round of Trio's scheduler, in which all else goes on too."""
-        self._somebody.set()
-        await self._lot.park()
-
-    async def run(self) -> None:
-        """Give turns away, until cancelled."""
-        while True:
-            await self._somebody.wait()
-            self._somebody = trio.Event()
-            while self._lot:
-                self._lot.unpark(count=AT_ONCE)
-                await trio.lowlevel.checkpoint()
 
 
 class Flows:
