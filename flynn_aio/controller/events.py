@@ -6,14 +6,15 @@ list, anything else a stream.
 Source: `controller-api.md` §6; Flynn `controller/events.go`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from ..errors import FlynnError, NotFound, ValidationError
 from ..model import Event, EventID, encode
 from ..store import EventFilter, Subscription, queries
 from . import sse
+from .paging import in_pages
 from .request import EVENT_STREAM, JSON, Parts, Reply, Request, Stream, decimal, reply
 from .shape import EventStream, Param
 
@@ -53,7 +54,7 @@ async def get_many(parts: Parts, request: Request) -> Reply | Stream:
     if request.accept == JSON:
         before = _number(request.first("before_id"), "before_id")
         since = _number(request.first("since_id"), "since_id")
-        return await _list(partial(_page, parts, wanted, _event(since)), _event(before), count)
+        return await in_pages(_pages(parts, wanted, _event(since), _event(before), count))
     last_id = _number(request.headers.get("last-event-id", ""), "Last-Event-Id")
     since = last_id if last_id is not None and last_id > 0 else None
     past = request.first("past") == "true"
@@ -83,50 +84,17 @@ def _event(number: int | None) -> EventID | None:
     return None if number is None else EventID(number)
 
 
-Page = Callable[[EventID | None, int | None], Awaitable[list[Event]]]
-"""Return the next events before an id, newest first, at most so many; none at the end."""
-
-
-async def _page(
-    parts: Parts, wanted: EventFilter, since: EventID | None, before: EventID | None, count: int | None
-) -> list[Event]:
-    return await parts.store.read(lambda db: queries.events(db, wanted, before=before, since=since, count=count))
-
-
-async def _list(page: Page, before: EventID | None, count: int | None) -> Reply | Stream:
-    """Return a list; one of more than a page is sent page by page, so that its length costs no memory.
-
-    Events do not change, and new ones come only at the front: the pages are one list, whenever they are read.
-    """
-    first = await page(before, count)
-    rest = _after(page, first, count)
-    second = await anext(rest, None)
-    if second is None:
-        return reply(first)
-    return Stream(JSON, _pages(first, second, rest))
-
-
-async def _after(page: Page, last: list[Event], count: int | None) -> AsyncGenerator[list[Event], None]:
-    """Yield the pages after one that has something in it."""
-    while last and (count is None or (count := count - len(last)) > 0):
-        last = await page(last[-1].id, count)
-        if last:
-            yield last
-
-
-@asynccontextmanager
 async def _pages(
-    first: list[Event], second: list[Event], rest: AsyncGenerator[list[Event], None]
-) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        yield encode(first)[:-1]
-        yield b"," + encode(second)[1:-1]
-        async for page in rest:
-            yield b"," + encode(page)[1:-1]
-        yield b"]"
-
-    async with aclosing(rest):
-        yield chunks()
+    parts: Parts, wanted: EventFilter, since: EventID | None, before: EventID | None, count: int | None
+) -> AsyncGenerator[list[Event], None]:
+    while count is None or count > 0:
+        query = partial(queries.events, wanted=wanted, before=before, since=since, count=count)
+        page = await parts.store.read(query)
+        if not page:
+            return
+        yield page
+        before = page[-1].id
+        count = None if count is None else count - len(page)
 
 
 @asynccontextmanager

@@ -5,7 +5,9 @@ which sees every job of the engine, whoever started it. The release may belong t
 than the job: consoles of databases work that way.
 """
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import partial
 
 from ..engine import JobSpec, one_off_spec
 from ..errors import NotFound, StartError, ValidationError
@@ -23,7 +25,8 @@ from ..model import (
 )
 from ..store import Database, changes, queries
 from .body import read_json
-from .request import EMPTY, Parts, Reply, Request, reply
+from .paging import in_pages
+from .request import EMPTY, Parts, Reply, Request, Stream, reply
 from .wire import JobRequest, new_job, recorded_job
 
 
@@ -35,9 +38,17 @@ class OneOff:
     spec: JobSpec
 
 
-async def list_of_app(parts: Parts, request: Request) -> Reply:
+async def list_of_app(parts: Parts, request: Request) -> Reply | Stream:
     """List all jobs an app ever had."""
-    return reply(await parts.store.read(lambda db: queries.jobs(db, queries.app(db, request.app).id)))
+    app = await parts.store.read(lambda db: queries.app(db, request.app))
+
+    async def pages() -> AsyncGenerator[list[Job], None]:
+        last: JobID | None = None
+        while page := await parts.store.read(partial(queries.jobs, app_id=app.id, before=last)):
+            yield page
+            last = page[-1].uuid
+
+    return await in_pages(pages())
 
 
 async def list_active(parts: Parts, request: Request) -> Reply:

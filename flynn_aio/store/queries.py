@@ -62,6 +62,10 @@ EVENTS_PAGE_BYTES = 1024 * 1024
 """Events read at a time, for a list or a reader that replays: so many, or those whose data fills so many bytes."""
 
 
+JOBS_PAGE = 1000
+"""Jobs read at a time; one is a few hundred bytes."""
+
+
 def _all(db: Database, sql: str, values: Sequence[object] = ()) -> list[Row]:
     return db.conn.execute(sql, values).fetchall()
 
@@ -284,9 +288,13 @@ def job(db: Database, job_id: JobID) -> Job:
     return rows.job(_one(db, "job", job_id, "SELECT doc FROM jobs WHERE id = ?", (job_id,))[0])
 
 
-def jobs(db: Database, app_id: AppID) -> list[Job]:
-    """Return every job an app ever had, whatever its state."""
-    return [rows.job(text) for (text,) in _all(db, "SELECT doc FROM jobs WHERE app = ? ORDER BY seq DESC", (app_id,))]
+def jobs(db: Database, app_id: AppID, *, before: JobID | None = None) -> list[Job]:
+    """Return a page of the jobs an app ever had, whatever their state: the newest, or those made before one of them."""
+    sql = """SELECT doc FROM jobs
+             WHERE app = :app AND (:before IS NULL OR seq < (SELECT seq FROM jobs WHERE id = :before))
+             ORDER BY seq DESC LIMIT :limit"""
+    values = {"app": app_id, "before": before, "limit": JOBS_PAGE}
+    return [rows.job(text) for (text,) in db.conn.execute(sql, values).fetchall()]
 
 
 def active_jobs(db: Database) -> list[Job]:

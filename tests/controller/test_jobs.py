@@ -39,6 +39,22 @@ async def test_a_job_is_shown_as_the_wire_orders_it(client, store, release):
     assert (await client.get("/active-jobs")).json() == []
 
 
+async def test_a_list_of_many_pages_is_the_same_list(client, store, release, monkeypatch):
+    def many(tx):
+        for number in range(10):
+            job = Job(uuid=JobID(f"{UUID[:-1]}{number}"), app=release.app_id, release=release.id, state=JobState.UP)
+            changes.put_job(tx, job, formation=True)
+
+    await store.transact(many)
+    whole = await client.get("/apps/hello/jobs")
+    assert [job["uuid"][-1] for job in whole.json()] == list("9876543210")
+    for size in (3, 5, 10, 11):
+        monkeypatch.setattr("flynn_aio.store.queries.JOBS_PAGE", size)
+        again = await client.get("/apps/hello/jobs")
+        assert (again.status, again.content_type, again.body) == (200, "application/json", whole.body)
+        assert again.headers.get("transfer-encoding") == ("chunked" if size < 10 else None)
+
+
 async def test_a_job_that_is_wanted_but_has_no_place_cannot_be_killed(client, store, release):
     await put(store, release, JobState.PENDING)
     [job] = (await client.get("/apps/hello/jobs")).json()
