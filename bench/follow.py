@@ -1,4 +1,5 @@
-"""`python -m bench.follow PORT HOST CA_FILE COUNT`: clients that follow the events of apps, as dashboards do.
+"""`python -m bench.follow PORT HOST CA_FILE COUNT`: clients that follow the events of apps, as dashboards do; they
+come one after the other.
 
 The key comes on standard input. Prints `ready` when all of them follow; when standard input ends, prints how many
 events the one with the fewest has seen, and ends.
@@ -10,7 +11,9 @@ import ssl
 import sys
 
 
-async def follow(port: int, host: str, context: ssl.SSLContext, key: str, seen: list[int], number: int) -> None:
+async def follow(
+    port: int, host: str, context: ssl.SSLContext, key: str, seen: list[int], number: int, began: asyncio.Event
+) -> None:
     """Have one stream and count its events."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=host)
     basic = base64.b64encode(f":{key}".encode()).decode()
@@ -20,7 +23,7 @@ async def follow(port: int, host: str, context: ssl.SSLContext, key: str, seen: 
     )
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 "), head
-    seen[number] = 0
+    began.set()
     while data := await reader.read(65536):
         seen[number] += data.count(b"data: {")
     raise ConnectionError("an event stream ended")
@@ -31,13 +34,12 @@ async def run(port: int, host: str, ca_file: str, count: int) -> int:
     loop = asyncio.get_running_loop()
     key = (await loop.run_in_executor(None, sys.stdin.readline)).strip()
     context = ssl.create_default_context(cafile=ca_file)
-    seen = [-1] * count
-    tasks = [asyncio.create_task(follow(port, host, context, key, seen, number)) for number in range(count)]
-    while min(seen) < 0:
-        for task in tasks:
-            if task.done():
-                task.result()
-        await asyncio.sleep(0.05)
+    seen = [0] * count
+    tasks = []
+    for number in range(count):
+        began = asyncio.Event()
+        tasks.append(asyncio.create_task(follow(port, host, context, key, seen, number, began)))
+        await began.wait()  # handshakes at the same moment would each hold 30 kB, which the allocator then keeps
     print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
     for task in tasks:

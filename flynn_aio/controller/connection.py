@@ -26,6 +26,8 @@ from .doorstep import MAX_HEAD_BYTES, Attach, Doorstep, Follow, Pass
 
 logger = logging.getLogger(__name__)
 
+READ_BYTES = 64 * 1024
+
 Message = dict[str, Any]
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -65,8 +67,18 @@ class Doorway:
         """Cancelled when Hypercorn has nothing left to do here; it would wait for its idle deadline."""
         self.gone = False
         """The client has ended its side."""
+        self._early = b""
+
+    async def first(self) -> bool:
+        """Wait for the first head, which tells who answers; return whether that is Hypercorn."""
+        self._early = await self.receive_some(READ_BYTES)
+        return bool(self._early)
 
     async def receive_some(self, max_bytes: int) -> bytes:
+        if self._early:
+            early, self._early = self._early, b""
+            await trio.lowlevel.checkpoint()
+            return early
         while True:
             try:
                 data = await self._stream.receive_some(max_bytes)
@@ -130,8 +142,9 @@ class Connection:
     async def serve(self) -> None:
         """Answer requests until either side closes; whatever goes wrong ends here."""
         try:
-            with self._doorway.finished:
-                await self._hypercorn().run()
+            if await self._is_for_hypercorn():
+                with self._doorway.finished:
+                    await self._hypercorn().run()
             match self._doorway.taken:
                 case Attach(data=data) if self._attach is not None:
                     await self._attach(self._stream, data)
@@ -142,6 +155,15 @@ class Connection:
             logger.warning("a connection failed and was closed", extra={"error": repr(failures.exceptions[0])})
         finally:
             self._stream.socket.close()
+
+    async def _is_for_hypercorn(self) -> bool:
+        """Tell so as soon as it is known: a hundred streams that begin together need not be a hundred servers first."""
+        with trio.move_on_after(self._config.keep_alive_timeout):
+            try:
+                return await self._doorway.first()
+            except trio.BrokenResourceError:
+                return False
+        return False
 
     def _hypercorn(self) -> TCPServer:
         app = ASGIWrapper(cast(ASGIFramework, self._watched))
