@@ -37,8 +37,8 @@ class Stage:
     def dial(self):
         return self.controller.dial("controller")
 
-    def client(self, key=KEY):
-        self.clients.append(HTTPClient(self.dial, key=key))
+    def client(self, key=KEY, door="controller"):
+        self.clients.append(HTTPClient(self.controller.dial(door), key=key))
         return self.clients[-1]
 
 

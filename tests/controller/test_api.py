@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flynn_aio.controller.api import password_of
-from flynn_aio.controller.routes import TABLE, Auth
+from flynn_aio.controller.routes import IMAGES, TABLE, Auth
 
 from ..support.http_client import basic
 from .conftest import KEY
@@ -22,12 +22,17 @@ def path_of(endpoint):
 
 
 each_endpoint = pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+each_endpoint_of_each_door = pytest.mark.parametrize(
+    ("door", "endpoint"),
+    [("controller", endpoint) for endpoint in TABLE] + [("images", endpoint) for endpoint in IMAGES],
+    ids=lambda value: value if isinstance(value, str) else f"{value.method} {value.path}",
+)
 
 
-@each_endpoint
-async def test_every_route_asks_for_a_key_unless_it_says_otherwise(stage, endpoint):
+@each_endpoint_of_each_door
+async def test_every_route_asks_for_a_key_unless_it_says_otherwise(stage, door, endpoint):
     async def answer(key, headers=None):
-        return await stage.client(key).request(endpoint.method, path_of(endpoint), headers=headers)
+        return await stage.client(key, door).request(endpoint.method, path_of(endpoint), headers=headers)
 
     without, wrong, right = [await answer(key) for key in (None, "wrong", KEY)]
     assert right.status in {200, 400, 404}
@@ -45,9 +50,9 @@ async def test_every_route_asks_for_a_key_unless_it_says_otherwise(stage, endpoi
             assert (await answer(None, {"authorization": credentials})).status == 401
 
 
-@each_endpoint
-async def test_only_a_stream_takes_the_key_from_the_query(stage, endpoint):
-    client = stage.client(None)
+@each_endpoint_of_each_door
+async def test_only_a_stream_takes_the_key_from_the_query(stage, door, endpoint):
+    client = stage.client(None, door)
     without, wrong, right = [
         (await client.request(endpoint.method, path_of(endpoint) + query)).status
         for query in ("", "?key=wrong", f"?key={KEY}")
@@ -56,28 +61,28 @@ async def test_only_a_stream_takes_the_key_from_the_query(stage, endpoint):
         assert (without, wrong) == (401, 401)
         assert right in {200, 400, 404}  # 400: a list of all formations is refused
         # Whoever sends a password means it, whatever the query says.
-        assert (await stage.client("wrong").get(f"{path_of(endpoint)}?key={KEY}")).status == 401
+        assert (await stage.client("wrong", door).get(f"{path_of(endpoint)}?key={KEY}")).status == 401
     else:
         assert without == wrong == right
 
 
-@each_endpoint
-async def test_what_is_next_to_a_route_needs_a_key_and_is_not_there(stage, endpoint):
+@each_endpoint_of_each_door
+async def test_what_is_next_to_a_route_needs_a_key_and_is_not_there(stage, door, endpoint):
     for method, path in (
         (endpoint.method, path_of(endpoint) + "/"),
         (endpoint.method, "/" + path_of(endpoint)),
         ("PATCH", path_of(endpoint)),
     ):
-        assert (await stage.client(None).request(method, path)).status == 401
-        response = await stage.client().request(method, path)
+        assert (await stage.client(None, door).request(method, path)).status == 401
+        response = await stage.client(door=door).request(method, path)
         assert (response.status, response.body) == (404, b"404 page not found\n")
 
 
-@each_endpoint
-async def test_a_preflight_of_any_route_needs_no_key(stage, endpoint):
+@each_endpoint_of_each_door
+async def test_a_preflight_of_any_route_needs_no_key(stage, door, endpoint):
     headers = {"origin": "https://dashboard.example.com"}
     for key in (None, "wrong"):
-        response = await stage.client(key).request("OPTIONS", path_of(endpoint), headers=headers)
+        response = await stage.client(key, door).request("OPTIONS", path_of(endpoint), headers=headers)
         assert (response.status, response.body) == (200, b"")
         assert endpoint.method in response.headers["access-control-allow-methods"].split(",")
 
