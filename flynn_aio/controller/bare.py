@@ -48,7 +48,12 @@ async def serve(hang_ups: HangUps, app: ASGIApp, client: Client, head: bytes) ->
     scope, answer = _scope(request), _Answer(client)
     scope["extensions"] = {WATCHED: partial(hang_ups.watched, client.socket.fileno())}
     del server, request  # a stream may go on for days
-    await app(scope, answer.receive, answer.send)
+    try:
+        await app(scope, answer.receive, answer.send)
+    except trio.BrokenResourceError as exc:
+        if not isinstance(exc.__cause__, OSError):
+            raise
+        # It hung up, and a write came before the news of that: nothing an operator should read about.
 
 
 def _scope(request: h11.Request) -> dict[str, Any]:
