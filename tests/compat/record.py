@@ -2,9 +2,9 @@
 
     python -m tests.compat.record --client PROGRAM --data-dir DIR --upstream ADDRESS --listen ADDRESS [FLOW ...]
 
-`PROGRAM` is any build of Flynn's own `flynn`; it speaks to `--listen`, port 443, where `controller.DOMAIN` must
-resolve to. The appliance of `--data-dir` runs beside it, its router on `--upstream`; it is a fresh one, since
-its apps are deleted and nothing deletes a provider. Each flow's commands are run again and its exchanges written anew.
+`PROGRAM` is any build of Flynn's own `flynn`; it speaks to `--listen`, port 443, where `controller.DOMAIN` must resolve
+to. The appliance of `--data-dir` runs beside it, its router on `--upstream`; its apps, providers and sinks are
+deleted. Each flow's commands are run again and its exchanges written anew.
 """
 
 import argparse
@@ -202,12 +202,15 @@ def _session(seen: Seen, namer: Namer) -> dict[str, Any]:
 
 
 async def clear(api: HTTPClient) -> None:
-    """Delete every app but the system's, and wait until they are gone."""
+    """Delete every app but the system's, every provider and every sink; return when they are gone."""
     with trio.fail_after(COMMAND_TIMEOUT_S):
         while left := apps_of_users((await api.get("/apps")).json()):
             for app in left:
                 await api.delete(f"/apps/{app['id']}")
             await trio.sleep(0.2)
+    for path in ("/providers", "/sinks"):
+        for found in (await api.get(path)).json():
+            await api.delete(f"{path}/{found['id']}")
 
 
 async def run(step: Mapping[str, Any], client: str, place: Path, env: Mapping[str, str]) -> dict[str, Any]:

@@ -73,61 +73,6 @@ async def test_each_app_has_events_of_its_own(api):
             assert (event["app"], event["object_id"]) == (apps[name]["id"], releases[name]["id"])
 
 
-async def test_the_life_of_an_app_is_streamed_in_order(api):
-    app = await got(api.post("/apps", {"name": "hello"}))
-    async with following(api, "app_id=hello&object_types=app,release,app_release&past=true") as events:
-        first, second = await release_of(api, app), await release_of(api, app)
-        await got(api.put("/apps/hello/release", {"id": first["id"]}))
-        await got(api.post("/apps/hello", {"strategy": "one-by-one"}))
-        await got(api.post("/apps/hello", {"meta": {"color": "blue"}}))
-        await got(api.put("/apps/hello/release", {"id": second["id"]}))
-        told = await events(7)
-    assert [event["object_type"] for event in told] == [
-        "app",
-        "release",
-        "release",
-        "app_release",
-        "app",
-        "app",
-        "app_release",
-    ]
-    data = [event["data"] for event in told]
-    assert (data[4]["strategy"], data[5]["meta"]) == ("one-by-one", {"color": "blue"})
-    assert ("prev_release" in data[3], data[3]["release"]["id"]) == (False, first["id"])
-    assert (data[6]["prev_release"]["id"], data[6]["release"]["id"]) == (first["id"], second["id"])
-
-
-async def test_artifacts_and_releases_can_be_streamed_alone(api):
-    app = await got(api.post("/apps", {"name": "hello"}))
-    async with following(api, "object_types=artifact,release") as events:
-        artifact = await got(api.post("/artifacts", {"type": "flynn", "uri": f"image:{IMAGE}"}))
-        await got(api.post("/apps/hello", {"strategy": "one-by-one"}))
-        release = await release_of(api, app, [artifact["id"]])
-        told = await events(2)
-    assert [(event["object_type"], event["object_id"], event.get("app")) for event in told] == [
-        ("artifact", artifact["id"], None),
-        ("release", release["id"], app["id"]),
-    ]
-
-
-async def test_scale_requests_tell_old_and_new_counts(api):
-    known = await given(api)
-    formation = f"/apps/hello/formations/{known['release']}"
-    async with following(api, "app_id=hello&object_types=scale_request") as events:
-        await got(api.put(formation, {"processes": {"web": 2}}))
-        started = await events(2)
-        await got(api.put(formation, {"processes": {"web": 1, "worker": 1}}))
-        changed = await events(2)
-        await got(api.delete(formation))
-        ended = await events(1)
-    for pair in (started, changed, ended):
-        assert [event["data"]["state"] for event in pair] == ["pending", "complete"][-len(pair) :]
-    counts = [(told[0]["data"]["old_processes"], told[0]["data"]["new_processes"]) for told in (changed, ended)]
-    assert started[0]["data"]["new_processes"]["web"] == 2
-    assert counts[0] == ({"web": 2}, {"web": 1, "worker": 1})
-    assert counts[1] == ({"web": 1, "worker": 1}, {"web": 0, "worker": 0})
-
-
 async def test_providers_and_resources_are_streamed(api):
     app = await got(api.post("/apps", {"name": "hello"}))
     async with following(api, "object_types=provider,resource,resource_deletion") as events:
