@@ -39,7 +39,7 @@ async def run(port: int, host: str, ca_file: str, count: int) -> int:
     for number in range(count):
         began = asyncio.Event()
         tasks.append(asyncio.create_task(follow(port, host, context, key, seen, number, began)))
-        await began.wait()  # handshakes at the same moment would each hold 30 kB, which the allocator then keeps
+        await asyncio.wait_for(began.wait(), 30)  # handshakes at one moment would take 30 kB each, and keep it
     print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
     for task in tasks:

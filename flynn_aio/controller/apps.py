@@ -6,13 +6,13 @@ from ..model import App, AppID
 from ..store import Transaction, changes, queries
 from .body import read_json, read_object
 from .provisioning import delete_app_in_background, forget_output
-from .request import EMPTY, Parts, Reply, Request, reply
+from .request import EMPTY, JSON, Parts, Reply, Request, reply
 from .wire import AppRequest, app_update, new_app
 
 
 async def list_all(parts: Parts, request: Request) -> Reply:
     """List the apps that are there."""
-    return reply(await parts.store.read(queries.apps))
+    return Reply(await parts.store.read(queries.apps_json), JSON)
 
 
 async def get(parts: Parts, request: Request) -> Reply:

@@ -100,6 +100,12 @@ def apps(db: Database) -> list[App]:
     return [rows.app(text) for (text,) in _all(db, "SELECT doc FROM apps WHERE deleted_at IS NULL ORDER BY seq DESC")]
 
 
+def apps_json(db: Database) -> bytes:
+    """Return the JSON of `apps`, made of what is stored: a thousand apps need not be taken apart on the way."""
+    docs = _all(db, "SELECT doc FROM apps WHERE deleted_at IS NULL ORDER BY seq DESC")
+    return f"[{','.join(text for (text,) in docs)}]".encode()
+
+
 def artifact(db: Database, artifact_id: str) -> Artifact:
     return rows.artifact(_one(db, "artifact", artifact_id, "SELECT doc FROM artifacts WHERE id = ?", (artifact_id,))[0])
 

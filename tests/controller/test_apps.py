@@ -5,7 +5,8 @@ import re
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
-from flynn_aio.model import as_uuid
+from flynn_aio.model import as_uuid, encode
+from flynn_aio.store import queries
 
 from ..support.build import make_app, make_release
 
@@ -165,3 +166,16 @@ async def test_create_app_default_gc(client):
     ):
         app = (await client.post("/apps", {"meta": given})).json()
         assert app["meta"] == kept
+
+
+async def test_the_list_is_what_one_app_after_the_other_would_be(stage, client):
+    """It is put together from stored text; a change of what an app shows must change that text as well."""
+    assert (await client.get("/apps")).body == b"[]"
+    for number in range(3):
+        await client.post("/apps", {"name": f"app-{number}", "meta": {"text": 'ä"\\', "empty": ""}})
+    await client.post("/apps/app-1", {"strategy": "one-by-one", "deploy_timeout": 7, "meta": None})
+    await client.delete("/apps/app-0")
+    response = await client.get("/apps")
+    assert response.content_type == "application/json"
+    assert response.body == encode(await stage.store.read(queries.apps))
+    assert [app["name"] for app in response.json()] == ["app-2", "app-1"]
