@@ -1,25 +1,29 @@
 """`python -m bench.load PORT HOST RATE SECONDS`: requests at an even rate, whatever the answers do.
 
 A process of its own, so that nothing else of the bench is in its way. Every request goes out when its time has come,
-on a kept connection that is idle, or on a new one. Printed is a JSON list: how long each answer took from the
-moment its request was sent, in milliseconds.
+on a kept connection; while all of them are busy it waits for one. Printed is a JSON list: how long each answer took
+since its request wanted to go out, in milliseconds.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections import deque
 
+CONNECTIONS = 50
 LAST_ANSWERS_S = 2.0
 
 
 class Visitor(asyncio.Protocol):
     """One connection, with at most one request on it."""
 
-    def __init__(self, idle: list["Visitor"], took_ms: list[float]) -> None:
+    def __init__(self, request: bytes, idle: list["Visitor"], waiting: deque[float], took_ms: list[float]) -> None:
+        self._request = request
         self._idle = idle
+        self._waiting = waiting
         self._took_ms = took_ms
-        self._sent_at = 0.0
+        self._wanted_at = 0.0
         self._received = b""
         self.transport: asyncio.WriteTransport
 
@@ -27,10 +31,10 @@ class Visitor(asyncio.Protocol):
         assert isinstance(transport, asyncio.WriteTransport)
         self.transport = transport
 
-    def ask(self, request: bytes) -> None:
+    def ask(self, wanted_at: float) -> None:
         self._received = b""
-        self._sent_at = time.perf_counter()
-        self.transport.write(request)
+        self._wanted_at = wanted_at
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -38,8 +42,11 @@ class Visitor(asyncio.Protocol):
         if not end or len(body) < int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]):
             return
         assert head.startswith(b"HTTP/1.1 200 "), head
-        self._took_ms.append((time.perf_counter() - self._sent_at) * 1000)
-        self._idle.append(self)
+        self._took_ms.append((time.perf_counter() - self._wanted_at) * 1000)
+        if self._waiting:
+            self.ask(self._waiting.popleft())
+        else:
+            self._idle.append(self)
 
 
 async def run(port: int, host: str, rate: float, seconds: float) -> list[float]:
@@ -47,19 +54,20 @@ async def run(port: int, host: str, rate: float, seconds: float) -> list[float]:
     loop = asyncio.get_running_loop()
     request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     idle: list[Visitor] = []
+    waiting: deque[float] = deque()
     took_ms: list[float] = []
-
-    async def dial() -> Visitor:
-        _, visitor = await loop.create_connection(lambda: Visitor(idle, took_ms), "127.0.0.1", port)
-        return visitor
-
-    idle += [await dial() for _ in range(20)]
+    for _ in range(CONNECTIONS):
+        _, visitor = await loop.create_connection(lambda: Visitor(request, idle, waiting, took_ms), "127.0.0.1", port)
+        idle.append(visitor)
     began, asked = time.perf_counter(), 0
     while asked < rate * seconds:
-        due = int((time.perf_counter() - began) * rate) + 1
+        now = time.perf_counter()
+        due = int((now - began) * rate) + 1
         for _ in range(due - asked):
-            visitor = idle.pop() if idle else await dial()
-            visitor.ask(request)
+            if idle:
+                idle.pop().ask(now)
+            else:
+                waiting.append(now)
         asked = max(asked, due)
         await asyncio.sleep(1 / rate)
     await asyncio.sleep(LAST_ANSWERS_S)
