@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .failure import Failure, NotFound
+from .failure import NONSENSE, Failure, NotFound, Refused, Unauthorized, Unreachable
 from .http1 import HTTPError, Response
 from .rc import Cluster
 from .wire import Connection, Door, reason
@@ -24,23 +24,6 @@ RETRY_FOR_S = 10.0
 RETRY_PAUSE_S = 0.1
 MAX_REDIRECTS = 10
 _REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
-
-
-class Refused(Failure):
-    """The controller understood, and says no: ``code: message``."""
-
-    def __init__(self, code: str, message: str, *, retry: bool = False) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.retry = retry
-
-
-class Unreachable(Failure):
-    """The request did not get through, or came back as something that is not the controller's."""
-
-
-class Unauthorized(Unreachable):
-    """The controller does not know the key."""
 
 
 class Answer:
@@ -117,7 +100,11 @@ class Answer:
 
 
 class Client:
-    """The controller of one cluster."""
+    """The controller of one cluster.
+
+    Attributes:
+        asked_last: the last request, as errors name it: ``GET "https://controller.example.com/apps"``.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._base = cluster.controller_url.rstrip("/")
@@ -127,6 +114,7 @@ class Client:
             "Content-Type": "application/json",
             "Authorization": "Basic " + b64encode(f":{cluster.key}".encode()).decode(),
         }
+        self.asked_last = ""
         self._idle: Connection | None = None
 
     def close(self) -> None:
@@ -147,11 +135,12 @@ class Client:
         Raises: as `open`.
         """
         connection = Connection(self._door)
+        self.asked_last = self._named("POST", path)
         try:
             response = connection.upload(path, pieces, length, {**self._headers, "Accept": "application/json"})
         except (OSError, HTTPError) as exc:
             connection.close()
-            raise Unreachable(f'Post "{self._base}{path}": {self._dialled(exc)}{reason(exc)}') from exc
+            raise self._unreachable("POST", path, exc) from exc
         answer = Answer(connection, response)
         if response.status != 200:
             raise self._failure("POST", path, answer, response, upgrade=False)
@@ -181,7 +170,7 @@ class Client:
         try:
             return json.loads(data)
         except ValueError as exc:
-            raise Unreachable(f'{method} "{self._base}{path}": the response is not JSON') from exc
+            raise Unreachable(f"{self._named(method, path)}: the response is not JSON") from exc
 
     def open(
         self,
@@ -211,6 +200,7 @@ class Client:
         target = path + ("?" + urlencode(query) if query else "")
         sent = {**self._headers, "Accept": accept, **(headers or {})}
         payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        self.asked_last = self._named(method, target)
         give_up_at = time.monotonic() + RETRY_FOR_S
         redirects = 0
         while True:
@@ -237,9 +227,7 @@ class Client:
                 connection.close()
                 if connection.used and method in _REPEATABLE:
                     continue  # the server closed it while it was idle; the next one is new
-                raise Unreachable(
-                    f'{method.capitalize()} "{self._base}{target}": {self._dialled(exc)}{reason(exc)}'
-                ) from exc
+                raise self._unreachable(method, target, exc) from exc
             return Answer(connection, response), response
 
     def _redirected(self, method: str, target: str, answer: Answer, response: Response) -> str:
@@ -254,13 +242,17 @@ class Client:
         path = location.removeprefix(self._base)
         if not path.startswith("/") or path.startswith("//"):
             raise Unreachable(
-                f'{method} "{self._base}{target}": httpclient: redirected to "{location}", which is another server'
+                f'{self._named(method, target)}: httpclient: redirected to "{location}", which is another server'
             )
         return path
 
-    def _dialled(self, exc: Exception) -> str:
+    def _named(self, method: str, target: str) -> str:
+        return f'{method} "{self._base}{target}"'
+
+    def _unreachable(self, method: str, target: str, exc: Exception) -> Unreachable:
         refused = isinstance(exc, ConnectionRefusedError | socket.gaierror)
-        return f"dial tcp {self._door.host}:{self._door.port}: " if refused else ""
+        dialled = f"dial tcp {self._door.host}:{self._door.port}: " if refused else ""
+        return Unreachable(f"{self._named(method.capitalize(), target)}: {dialled}{reason(exc)}")
 
     def _failure(self, method: str, target: str, answer: Answer, response: Response, *, upgrade: bool) -> Failure:
         data = answer.read()
@@ -269,13 +261,13 @@ class Client:
             try:
                 error = json.loads(data)
                 return Refused(str(error["code"]), str(error["message"]), retry=error.get("retry") is True)
-            except (ValueError, LookupError, TypeError, AttributeError):
+            except NONSENSE:
                 pass  # a proxy's idea of JSON: the status says enough
         if response.status == 404 and not upgrade:
             return NotFound()
         raw = "" if upgrade else "raw req: "
         kind = Unauthorized if response.status == 401 else Unreachable
-        return kind(f'{method} "{self._base}{target}": httpclient: {raw}unexpected status {response.status}')
+        return kind(f"{self._named(method, target)}: httpclient: {raw}unexpected status {response.status}")
 
     def _take(self) -> Connection:
         connection, self._idle = self._idle, None

@@ -213,7 +213,7 @@ def git_credentials(args: Args, session: Session) -> None:
     """
     if args.text("<operation>") != "get":
         return
-    asked = _asked(sys.stdin)
+    asked = _asked(sys.stdin or ())
     host = asked.get("host", "")
     try:
         known = next((each for each in session.config.clusters if each.git_url == f"https://{host}"), None)

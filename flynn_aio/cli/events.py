@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .client import Answer, Client, Refused
-from .failure import Failure, NotFound
+from .client import Answer, Client
+from .failure import Failure, NotFound, Refused
 
 CONNECT_FOR_S = 20.0
 CONNECT_PAUSE_S = 0.1

@@ -20,5 +20,26 @@ class Failure(Exception):
 class NotFound(Failure):
     """The controller knows no such thing. Some commands take it as an answer: no release yet."""
 
-    def __init__(self) -> None:
-        super().__init__("controller: resource not found")
+    def __init__(self, *, hint: str = "") -> None:
+        super().__init__("controller: resource not found", hint=hint)
+
+
+class Refused(Failure):
+    """The controller understood, and says no: ``code: message``."""
+
+    def __init__(self, code: str, message: str, *, retry: bool = False) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.retry = retry
+
+
+class Unreachable(Failure):
+    """The request did not get through, or came back as something that is not the controller's."""
+
+
+class Unauthorized(Unreachable):
+    """The controller does not know the key."""
+
+
+NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What Python raises where an answer lacks what it should have, or has it in another shape."""

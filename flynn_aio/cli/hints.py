@@ -6,8 +6,7 @@ commands. It may ask the controller once more and never fails: a hint is worth n
 Ours; Flynn's client has nothing like it. Form: git's ``hint: ``.
 """
 
-from .client import Unauthorized, Unreachable
-from .failure import Failure, NotFound
+from .failure import NONSENSE, Failure, NotFound, Unauthorized, Unreachable
 from .render import quoted
 from .session import Session
 from .similar import did_you_mean
@@ -45,8 +44,8 @@ def next_step(failure: Failure, command: str, session: Session) -> str:
                 )
             case Unreachable():
                 return "'flynn-aio status' on the server says whether it is up"
-    except Failure:
-        pass  # not even the cluster is known: the error says enough
+    except (Failure, *NONSENSE):
+        pass  # not even the cluster is known, or its controller makes no sense: the error says enough
     return ""
 
 

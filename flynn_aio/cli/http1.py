@@ -12,6 +12,8 @@ from io import BufferedReader
 MAX_LINE = 65536
 MAX_HEADERS = 200
 PIECE = 65536
+MAX_DIGITS = 18
+"""Of a length; Python refuses to convert thousands of them."""
 
 _EMPTY_BODIES = frozenset({204, 304})
 _HEX = b"0123456789abcdefABCDEF"
@@ -69,7 +71,7 @@ class Response:
         self._in_chunk = False
         length = headers.get("content-length", "")
         # RFC 9112 §6.3: chunked before a length; without either the body goes on until the connection ends.
-        self._left = 0 if self._chunked else int(length) if length.isdecimal() else None
+        self._left = 0 if self._chunked else int(length) if length.isdecimal() and len(length) <= MAX_DIGITS else None
         self._ended = status < 200 or status in _EMPTY_BODIES or (self._left == 0 and not self._chunked)
         options = headers.get("connection", "").lower()
         kept = "close" not in options if version == "HTTP/1.1" else "keep-alive" in options

@@ -9,15 +9,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import commands, usage
-from .failure import Failure
-from .session import Session
-from .talk import RED, in_colour, show, tell
-from .usage import HelpAsked, UsageError
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
+
+    Our own modules are imported in here: Ctrl-C while they are is an interruption like any other.
 
     Args:
         argv: the arguments after the program's name; the process's own when ``None``.
@@ -27,6 +23,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(words)
+    except KeyboardInterrupt:
+        return 0  # as Flynn's client does, which scripts have come to know
+    except BrokenPipeError:
+        return _end_as_a_filter_does()
+    except OSError as exc:  # a full disk behind our output
+        return _failed(str(exc), "")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(argv: Sequence[str]) -> int:
+    from .failure import Failure
+    from .talk import show
+    from .usage import HelpAsked, UsageError
+
+    try:
+        return _command(argv)
     except HelpAsked as asked:
         show(str(asked))
         return 0
@@ -35,18 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed("", wrong.hint)
     except Failure as failure:  # before there was a command
         return _failed(str(failure), failure.hint)
-    except KeyboardInterrupt:
-        return 0  # as Flynn's client does, which scripts have come to know
-    except BrokenPipeError:
-        return _end_as_a_filter_does()
-    except OSError as exc:  # a full disk behind our output
-        tell(str(exc))
-        return 1
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
-def _run(argv: Sequence[str]) -> int:
+def _command(argv: Sequence[str]) -> int:
+    from . import commands, usage
+    from .failure import NONSENSE, Failure
+    from .session import Session
+
     if argv and argv[0] == "--version":
         argv = ["version"]
     line = usage.parse(usage.read(commands.help_text()), argv, options_first=True)
@@ -60,19 +68,33 @@ def _run(argv: Sequence[str]) -> int:
             from .hints import next_step
 
             return _failed(str(failure), next_step(failure, line.text("<command>"), session))
+        except NONSENSE as exc:
+            return _misunderstood(exc, session.asked_last)
+
+
+def _misunderstood(exc: Exception, asked: str) -> int:
+    """Blame what the controller was asked last for an error that wrong types and missing fields make; else it is ours."""
+    if not asked:
+        raise exc
+    return _failed(
+        f"{asked}: the answer makes no sense to this flynn ({type(exc).__name__}: {exc})",
+        "'flynn version' here and 'flynn-aio --version' on the server should say the same",
+    )
 
 
 def _failed(text: str, hint: str) -> int:
     """Say what is wrong and what to do about it; return the exit code."""
+    from .talk import RED, in_colour, suggest, tell
+
     if text:
         tell(in_colour(text, RED, sys.stderr))
     if hint:
-        tell(f"hint: {hint}")
+        suggest(hint)
     return 1
 
 
 def _prepare_streams() -> None:
-    """Let a line be out as soon as it is printed, whoever reads it, and nothing be unprintable.
+    """Let a line be out as soon as it is printed, whoever reads it, and nothing be unprintable or unreadable.
 
     Whoever started us may have closed some of the three descriptors. They are filled in, since the next thing we
     open would get their numbers: a connection to the controller must not be somebody's standard output.
@@ -84,6 +106,8 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
 
 
 def _printable(word: str) -> str:

@@ -130,12 +130,12 @@ def _decimal(amount: int, unit: int) -> str:
 
 def byte_size(size: int) -> str:
     """Return a number of bytes in binary units and four digits: ``512MB``, ``1.5GB``."""
-    amount, units = float(size), iter(("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"))
-    unit = next(units)
-    while amount >= 1024:
-        amount, unit = amount / 1024, next(units)
-    text = f"{amount:.4g}"
-    return text + unit
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB"):
+        if amount < 1024:
+            return f"{amount:.4g}{unit}"
+        amount /= 1024
+    return f"{amount:.4g}YB"
 
 
 def quoted(text: str) -> str:

@@ -62,6 +62,11 @@ class Session:
         """Whether the command was about an app at all."""
         return "app" in self.__dict__
 
+    @property
+    def asked_last(self) -> str:
+        """What the controller was asked last, as errors name it; empty when it was not asked anything."""
+        return self.client.asked_last if "client" in self.__dict__ else ""
+
     @cached_property
     def app(self) -> str:
         """The app this is about: an id or a name.

@@ -42,6 +42,11 @@ def tell(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+def suggest(text: str) -> None:
+    """Say what to do next, below what is wrong."""
+    tell(f"hint: {text}")
+
+
 def in_colour(text: str, colour: str, stream: TextIO) -> str:
     """Return the text as it should go to `stream`: in that colour on a terminal, else as it is."""
     plain = not text or not stream.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"

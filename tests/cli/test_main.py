@@ -169,18 +169,67 @@ def test_a_reader_that_goes_away_ends_the_command_as_it_ends_any_filter(person, 
     assert process.wait(10) == -signal.SIGPIPE
 
 
-def test_a_full_disk_is_one_clear_line(person, controller):
+@pytest.mark.parametrize("argv", [["apps"], ["help"], ["ps", "--help"], ["kill"]])
+def test_a_full_disk_is_one_clear_line(person, controller, argv):
     controller.on("GET /apps", [APP])
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "flynn_aio.cli.main", "apps"],
+            [sys.executable, "-m", "flynn_aio.cli.main", *argv],
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
             env=person.environ(),
         )
     assert done.returncode == 1
-    assert os.strerror(28) in done.stderr.decode().splitlines()[0]
+    assert done.stderr.decode() == f"[Errno 28] {os.strerror(28)}\n"
+
+
+@pytest.mark.parametrize("argv", [["help"], ["ps", "--help"], ["kill"]])
+def test_nobody_reading_help_or_usage_ends_the_command_as_it_ends_any_filter(person, argv):
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flynn_aio.cli.main", *argv],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=person.environ(),
+    )
+    os.close(writer)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (-signal.SIGPIPE, b"")
+
+
+def test_ctrl_c_while_our_modules_are_imported_is_an_interruption_like_any_other(person):
+    script = """if True:
+        import sys
+        class Interrupting:
+            def find_spec(self, name, path=None, target=None):
+                if name == "flynn_aio.cli.usage":
+                    raise KeyboardInterrupt
+        from flynn_aio.cli.main import main
+        sys.meta_path.insert(0, Interrupting())
+        sys.exit(main(["help"]))
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=person.environ())
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("argv", ["git-credentials get", "delete", "route add http -c - -k - d", "pg psql"])
+@pytest.mark.parametrize("stdin", ["<&-", "<$0"])
+def test_a_standard_input_that_is_closed_or_no_text(person, controller, argv, stdin):
+    controller.on("GET /apps/shop", APP)
+    (person.home / "bytes").write_bytes(b"\xff\xfe\n\xff")
+    command = f"{sys.executable} -m flynn_aio.cli.main {argv} {stdin}"
+    done = subprocess.run(
+        ["sh", "-c", command, str(person.home / "bytes")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=person.environ(),
+        timeout=30,
+    )
+    assert done.returncode in (0, 1)
+    assert "Traceback" not in done.stderr
 
 
 def test_waiting_for_an_event_uses_no_more_than_one_connection_beside_it(person, controller):
