@@ -37,9 +37,11 @@ class Answer:
         """Return the whole body."""
         try:
             return self._response.read()
-        except (OSError, HTTPError) as exc:
+        except BaseException as exc:
             self.close()
-            raise Unreachable(reason(exc)) from exc
+            if isinstance(exc, OSError | HTTPError):
+                raise Unreachable(reason(exc)) from exc
+            raise
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body piece by piece, as they come.
@@ -223,8 +225,10 @@ class Client:
             connection = Connection(self._door) if fresh else self._take()
             try:
                 response = connection.exchange(method, target, payload, headers)
-            except (OSError, HTTPError) as exc:
+            except BaseException as exc:
                 connection.close()
+                if not isinstance(exc, OSError | HTTPError):
+                    raise
                 if connection.used and method in _REPEATABLE:
                     continue  # the server closed it while it was idle; the next one is new
                 raise self._unreachable(method, target, exc) from exc

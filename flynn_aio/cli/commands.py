@@ -84,8 +84,13 @@ Commands:
 
 def help_text() -> str:
     """Return what `flynn help` prints."""
-    listed = [f"\t{name:<12}{command.summary}\n" for name, command in COMMANDS.items() if command.summary]
-    return _HEAD + "".join(listed) + "\nSee 'flynn help <command>' for more information on a specific command."
+    lines = (f"\t{name:<12}{COMMANDS[name].summary}\n" for name in listed())
+    return _HEAD + "".join(lines) + "\nSee 'flynn help <command>' for more information on a specific command."
+
+
+def listed() -> tuple[str, ...]:
+    """Return the names of the commands in the list."""
+    return tuple(name for name, command in COMMANDS.items() if command.summary)
 
 
 def command_help(command: Command) -> str:
@@ -110,8 +115,7 @@ def find(name: str) -> Command:
     if command is None:
         from .similar import did_you_mean
 
-        known = (known for known, each in COMMANDS.items() if each.summary)
-        raise Failure(f"{name} is not a flynn command. See 'flynn help'", hint=did_you_mean(name, known))
+        raise Failure(f"{name} is not a flynn command. See 'flynn help'", hint=did_you_mean(name, listed()))
     if not command.place:
         raise Failure(f"'flynn {name}' is not available yet. See 'flynn help' for what is")
     return command

@@ -65,6 +65,16 @@ def find_tool(image: str) -> str:
     raise Failure(f"image {image} not found: {'; '.join(reasons)}", hint=f"build it, or get it with: {TOOLS[0]} pull")
 
 
+def images() -> list[str]:
+    """Return the names of the images that the tools have."""
+    names: dict[str, None] = {}
+    for tool in filter(shutil.which, TOOLS):
+        asked = [tool, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
+        done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        names |= dict.fromkeys(line for line in done.stdout.splitlines() if "<none>" not in line)
+    return list(names)
+
+
 def exported(tool: str, image: str, directory: str, advance: Callable[[int], None]) -> Image:
     """Have a tool export an image into a directory.
 

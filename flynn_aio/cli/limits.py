@@ -12,8 +12,10 @@ from typing import Any
 from .failure import Failure
 from .render import byte_size, quoted
 
+MOST = 2**63
+"""The controller's integers are below."""
 _BYTES = frozenset({"memory", "temp_disk"})
-_KINDS = frozenset({"memory", "temp_disk", "cpu", "max_fd"})
+KINDS = ("cpu", "max_fd", "memory", "temp_disk")
 _VALUE = re.compile(r"(\d+(?:\.\d+)*) ?([kmgtp]?)b?", re.IGNORECASE | re.ASCII)
 
 Resources = dict[str, dict[str, int | None]]
@@ -36,7 +38,7 @@ def parse(specs: Iterable[str]) -> Resources:
         kind, equals, value = spec.partition("=")
         if not equals:
             raise Failure(f"invalid resource limit: {quoted(spec)}")
-        if kind not in _KINDS:
+        if kind not in KINDS:
             raise Failure(f"invalid resource limit type: [{quoted(kind)} {quoted(value)}]")
         resources[kind] = {"request": None, "limit": amount(kind, value)}
     return resources
@@ -52,7 +54,10 @@ def amount(kind: str, text: str) -> int:
     if not match or match[1].count(".") > 1:
         raise Failure(f"invalid resource limit value: {quoted(text)}")
     base = 1024 if kind in _BYTES else 1000
-    return int(float(match[1]) * base ** " kmgtp".index(match[2].lower() or " "))
+    found = float(match[1]) * base ** " kmgtp".index(match[2].lower() or " ")
+    if found >= MOST:
+        raise Failure(f"invalid resource limit value: {quoted(text)}")
+    return int(found)
 
 
 def numbers(resources: Mapping[str, Any]) -> dict[str, int]:

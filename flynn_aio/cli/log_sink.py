@@ -14,7 +14,7 @@ from .talk import show_json, show_raw, tell
 from .usage import Args
 
 _SCHEMES = ("syslog", "syslog+tls")
-_FORMATS = ("rfc6587", "newline", "prefixed_newline")
+FORMATS = ("rfc6587", "newline", "prefixed_newline")
 
 
 def log_sink(args: Args, session: Session) -> None:
@@ -49,7 +49,7 @@ def _raw(config: dict[str, Any] | None) -> str:
 
 def _config(args: Args) -> dict[str, object]:
     """Return what the arguments say of a syslog sink, in Flynn's order and without what is not set."""
-    url, form = args.text("<url>"), args.value("--format") or _FORMATS[0]
+    url, form = args.text("<url>"), args.value("--format") or FORMATS[0]
     try:
         scheme = urlsplit(url).scheme
     except ValueError as exc:
@@ -58,7 +58,7 @@ def _config(args: Args) -> dict[str, object]:
         raise Failure(
             f"Invalid syslog protocol: {scheme}", hint="a URL is like syslog://HOST:514 or syslog+tls://HOST:6514"
         )
-    if form not in _FORMATS:
+    if form not in FORMATS:
         raise Failure(f"Invalid syslog format: {form}")
     said = {
         "url": url,

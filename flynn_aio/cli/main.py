@@ -73,7 +73,7 @@ def _command(argv: Sequence[str]) -> int:
 
 
 def _misunderstood(exc: Exception, asked: str) -> int:
-    """Blame what the controller was asked last for an error that wrong types and missing fields make; else it is ours."""
+    """Blame the answer to what was asked last for an error that wrong types make; if nothing was, it is ours."""
     if not asked:
         raise exc
     return _failed(

@@ -172,6 +172,18 @@ def parse(grammar: Grammar, argv: Sequence[str], *, options_first: bool = False)
     )
 
 
+def awaits(word: str, grammar: Grammar) -> Option | None:
+    """Return the option in a word, which starts with a dash, whose value is the next word; ``None`` if none is."""
+    try:
+        for name, attached in _spelled(word, grammar):
+            option = _named(name, grammar.options)
+            if option and option.takes_value:
+                return option if attached is None else None
+    except UsageError:  # it may be several
+        pass
+    return None
+
+
 def _meant(grammar: Grammar, given: Iterable[str], places: Sequence[str]) -> str:
     """Return a question about the first option or word that is unknown and close to a known one."""
     from .similar import did_you_mean

@@ -1,12 +1,17 @@
 """What the shell offers when somebody presses Tab."""
 
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 
-from flynn_aio.cli.completion import SCRIPTS, Place, place
+from flynn_aio.cli import usage
+from flynn_aio.cli.candidates import lister
+from flynn_aio.cli.commands import COMMANDS, command_help
+from flynn_aio.cli.place import Place, place
+from flynn_aio.cli.shells import SCRIPTS
 
 from .fake_controller import Stream
 from .nouns import APP, release
@@ -88,6 +93,79 @@ def test_values_come_from_the_controller(person, controller):
     assert offered(person, "ps", "--q") == ["--quiet"]
 
 
+def test_values_of_todays_commands_come_from_the_controller_too(person, controller):
+    pg, redis = {"id": "p1", "name": "postgres"}, {"id": "p2", "name": "redis"}
+    controller.on("GET /providers", [pg, redis])
+    controller.on("GET /providers/postgres", pg)
+    controller.on("GET /apps/shop/resources", [{"id": "r1", "provider": "p1"}, {"id": "r2", "provider": "p2"}])
+    controller.on("GET /apps/shop/volumes", [{"id": "v1"}])
+    controller.on("GET /sinks", [{"id": "s1"}])
+    controller.on("GET /apps/shop", APP)
+    controller.on("GET /apps/shop/release", release())
+    assert offered(person, "resource", "add", "") == ["postgres", "redis"]
+    assert offered(person, "resource", "remove", "p") == ["postgres"]
+    assert offered(person, "resource", "remove", "postgres", "") == ["r1"]
+    assert offered(person, "provider", "remove", "") == ["postgres", "redis"]
+    assert offered(person, "provider", "add", "") == []  # a new name
+    assert offered(person, "cluster", "add", "") == []
+    assert offered(person, "volume", "show", "") == ["v1"]
+    assert offered(person, "cluster", "log-sink", "remove", "") == ["s1"]
+    assert offered(person, "cluster", "log-sink", "add", "syslog", "--format", "n") == ["newline"]
+    assert offered(person, "limit", "set", "web", "m") == ["max_fd=", "memory="]
+    assert offered(person, "meta", "set", "o") == ["owner="]
+    assert offered(person, "env", "set", "F") == ["FOO="]
+    assert offered(person, "ps", "-t", "") == ["web", "worker", "run"]
+
+
+def test_options_may_be_written_in_every_way(person, controller):
+    controller.on("GET /apps/shop/release", release())
+    assert offered(person, "env", "-tweb", "get", "F") == ["FOO"]
+    assert offered(person, "env", "--proc", "w") == ["web", "worker"]
+    assert offered(person, "env", "--process-type=wo") == ["--process-type=worker"]
+    assert offered(person, "ps", "-qat", "wo") == ["worker"]
+    assert offered(person, "env", "get", "--bogus=") == []
+
+
+def test_git_and_docker_are_asked_too(person, controller, tmp_path):
+    person.stand_in_a_repository()
+    person.git("remote", "add", "staging", "https://git.example.com/shop.git")
+    assert offered(person, "delete", "-r", "") == ["staging"]
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\necho shop:v1\necho '<none>:<none>'\n")
+    docker.chmod(0o755)
+    person.monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert "shop:v1" in offered(person, "docker", "push", "")
+    assert not any("none" in name for name in offered(person, "docker", "push", ""))
+
+
+FREE = {
+    "<argument>", "<domain>", "<entrypoint>", "<file>", "<giturl>", "<issuer>", "<jobs>", "<key>",
+    "<limits>", "<lines>", "<operation>", "<port>", "<prefix>", "<profiles>", "<service>", "<size>", "<timeout>",
+    "<tls-cert>", "<tls-key>", "<tlspin>", "<uri>", "<url>", "<word>", "<controller-url>",
+}  # fmt: skip
+"""Names of values that nobody can list: new ones, numbers, files (the shell knows those)."""
+NEW = {
+    ("create", "<name>"), ("cluster add", "<cluster-name>"), ("login", "<cluster-name>"), ("provider add", "<name>"),
+    ("remote add", "<remote>"), ("run", "<command>"),
+}  # fmt: skip
+
+
+def places_of_values():
+    for name, command in COMMANDS.items():
+        grammar = usage.read(command_help(command)) if command.place else None
+        for line in grammar.lines if grammar else ():
+            yield from (Place(command=name, subcommand=line.words, value=each.name) for each in line.arguments)
+            for option in grammar.options:
+                if option.name in line.options and option.takes_value:
+                    yield place([name, *line.words, option.name, ""])
+
+
+def test_whatever_can_be_listed_is():
+    for here in places_of_values():
+        known = here.value in FREE or (" ".join((here.command, *here.subcommand)), here.value) in NEW
+        assert bool(lister(here)) != known, here
+
+
 def test_nothing_is_said_when_the_controller_does_not_know(person, controller):
     assert offered(person, "kill", "") == []
     person.rc.write_text("default = ")
@@ -102,25 +180,91 @@ def test_a_controller_that_hangs_is_not_waited_for(person, controller, monkeypat
     assert time.monotonic() - began < 0.9
 
 
+def test_a_controller_that_cannot_be_dialled_is_not_waited_for(person, controller, monkeypatch):
+    """A dial that takes long is not taken for one that failed, and tried again."""
+    monkeypatch.setattr("flynn_aio.cli.completion.ANSWER_S", 0.2)
+    monkeypatch.setattr("flynn_aio.cli.wire.socket.create_connection", lambda *args, **more: time.sleep(2))
+    began = time.monotonic()
+    assert offered(person, "-a", "") == []
+    assert time.monotonic() - began < 1.5
+
+
 def test_a_shell_we_do_not_know(person):
     assert person.flynn("completion", "tcsh").err == "no completion for tcsh: there is bash, zsh, fish\n"
     assert person.flynn("completion", "fish").out == SCRIPTS["fish"]
 
 
-def test_bash_completes(person, controller, tmp_path):
-    """The script is run by bash as the Tab key does."""
-    controller.on("GET /apps/shop/release", release())
+@pytest.fixture
+def on_path(person, tmp_path):
+    """An environment in which shells find our `flynn`."""
     flynn = tmp_path / "flynn"
     flynn.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flynn_aio.cli.main "$@"\n')
     flynn.chmod(0o755)
+    return {**person.environ(), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+
+def run(environ, *command):
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False, timeout=30)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_bash_completes(controller, on_path):
+    """Bash runs the script as the Tab key does: with words cut at = and :, of which only the last piece is replaced."""
+    controller.on("GET /apps/shop/release", release())
+    controller.on("GET /apps/shop/routes", [{"type": "http", "id": "a:b"}])
     script = """
         compopt() { echo "compopt $*"; }
         source <(flynn completion bash)
-        press() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _flynn; printf '[%s]' "${COMPREPLY[@]}"; echo; }
+        press() {
+            COMP_LINE=$1 COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2))
+            _flynn
+            printf '[%s]' "${COMPREPLY[@]}"
+            echo
+        }
+        press 'flynn depl' flynn depl
+        press 'flynn scale we' flynn scale we
+        press 'flynn env get ' flynn env get ''
+        press 'flynn env --process-type=wo' flynn env --process-type = wo
+        press 'flynn env --process-type=' flynn env --process-type =
+        press 'flynn route remove http/a:' flynn route remove http/a :
+        press 'flynn env set A=1 F' flynn env set A = 1 F
+    """
+    assert run(on_path, "bash", "-c", script) == (
+        "[deployment]\ncompopt -o nospace\n[web=]\n[EMPTY][FOO]\n[worker]\n[web][worker]\n[b]\n"
+        "compopt -o nospace\n[FOO=]\n"
+    )
+
+
+def test_zsh_completes(controller, on_path):
+    controller.on("GET /apps/shop/release", release())
+    if not shutil.which("zsh"):
+        pytest.skip("zsh is not installed")
+    script = """
+        compdef() { : }
+        compadd() { print -r -- "compadd $*" }
+        _files() { print -r -- files }
+        source <(flynn completion zsh)
+        press() { words=("$@"); CURRENT=$#; _flynn }
         press flynn depl
         press flynn scale we
-        press flynn env get ""
+        press flynn env get ''
+        press flynn cluster add ''
     """
-    environ = {**person.environ(), "PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environ, check=False, timeout=30)
-    assert (done.stdout, done.stderr) == ("[deployment]\ncompopt -o nospace\n[web=]\n[EMPTY][FOO]\n", "")
+    assert run(on_path, "zsh", "-f", "-c", script) == (
+        "compadd -S  --\ncompadd -- deployment\ncompadd -S  -- web=\ncompadd --\ncompadd -S  --\n"
+        "compadd -- EMPTY FOO\nfiles\n"
+    )
+
+
+def test_fish_completes(controller, on_path):
+    controller.on("GET /apps/shop/release", release())
+    if not shutil.which("fish"):
+        pytest.skip("fish is not installed")
+    script = """
+        flynn completion fish | source
+        for line in 'flynn depl' 'flynn scale we' 'flynn env get ' 'flynn env --process-type=wo'
+            complete --do-complete $line
+        end
+    """
+    assert run(on_path, "fish", "--no-config", "-c", script) == "deployment\nweb=\nEMPTY\nFOO\n--process-type=worker\n"
