@@ -262,11 +262,12 @@ def unpack(text: str) -> bytes:
 def table(text: str) -> list[str]:
     """Return the lines of a text with one width of gap between columns, and without the system's apps.
 
-    Flynn's client lists the process types of a release in any order.
+    Flynn's client lists process types in any order.
     """
     text = re.sub(
         r"(?<=^Process Types:  )\S.*", lambda found: ", ".join(sorted(found[0].split(", "))), text, flags=re.M
     )
+    text = re.sub(r"(?m)^\w+=\d+( \w+=\d+)+$", lambda found: " ".join(sorted(found[0].split())), text)
     lines = [re.sub(r"(?<=\S) {2,}", "  ", line) for line in text.splitlines()]
     return [line for line in lines if line.rpartition("  ")[2] not in SYSTEM_APPS]
 
