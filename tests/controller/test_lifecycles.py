@@ -130,6 +130,7 @@ async def test_job_state_changes(client, app):
     await client.delete("/apps/hello")
     answer = (await put(client, app, release, uuid, "down", exit_status=1)).json()
     assert (answer["state"], answer["exit_status"]) == ("down", 1)
+    assert (await client.get(f"/apps/hello/jobs/{uuid}")).json() == answer  # the app is not looked at
     found = (await client.get(f"/events?object_id={uuid}")).json()[::-1]
     assert [one["data"]["state"] for one in found] == ["pending", "starting", "up", "stopping", "down"]
 
