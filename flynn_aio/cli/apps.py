@@ -85,9 +85,11 @@ def _deletion(client: Client, app: str) -> dict[str, Any]:
         try:
             data = next(events.until(DELETION_S)).get("data") or {}
         except Expired:
-            raise Failure("timed out waiting for app deletion") from None
+            raise Failure(
+                "timed out waiting for app deletion", hint="it may go on: 'flynn apps' shows whether the app is gone"
+            ) from None
     if data.get("error"):
-        raise Failure(data["error"])
+        raise Failure(data["error"], hint="'flynn delete' can be run again")
     return data.get("app_deletion") or {}
 
 
@@ -172,7 +174,10 @@ def remote(args: Args, session: Session) -> None:
     if not args.flag("--yes") and not _may_replace(name):
         return
     if not session.cluster.git_url:
-        raise Failure(f"cluster {quoted(session.cluster.name)} has no git URL, add it again without --no-git")
+        raise Failure(
+            f"cluster {quoted(session.cluster.name)} has no git URL",
+            hint="add it again without --no-git: 'flynn cluster add -f <name> <domain> <key>'",
+        )
     url = git.remote_url(session.cluster, app["name"])
     git.set_remote(name, url)
     tell(f"Created remote {name} with url {url}.")

@@ -21,13 +21,14 @@ from .usage import Args
 RECORD_S = 15.0
 """How long the record may take to be written once the last byte is here."""
 RECORD_PAUSE_S = 0.1
+_AGAIN = "what was written is of no use: try again; 'flynn-aio status' on the server says whether it is well"
 
 
 def backup(args: Args, session: Session) -> None:
     """Write a backup to ``--file``, or to our standard output."""
     name = args.value("--file")
     if not name and os.isatty(1):
-        raise Failure("a backup is a tar, which a terminal cannot show: name a file with --file")
+        raise Failure("a backup is a tar, which a terminal cannot show", hint="flynn cluster backup --file backup.tar")
     tell("Creating cluster backup...")
     with session.client.open("GET", "/backup", accept="application/tar") as answer:
         if name:
@@ -56,9 +57,9 @@ def _receive(answer: Answer, descriptor: int, name: str, session: Session) -> No
         raise Failure(f"write {name}: {os_reason(exc)}") from exc
     record = _record(session)
     if record.get("status") != "complete":
-        raise Failure(f"the backup is not complete: {record.get('error') or 'its end is not known'}; try again")
+        raise Failure(f"the backup is not complete: {record.get('error') or 'its end is not known'}", hint=_AGAIN)
     if record.get("sha512") != sha512.hexdigest():
-        raise Failure("the backup is not complete: it is not what the controller sent; try again")
+        raise Failure("the backup is not complete: it is not what the controller sent", hint=_AGAIN)
 
 
 def _record(session: Session) -> dict[str, object]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .failure import NONSENSE, Failure, NotFound, Refused, Unauthorized, Unreachable
+from .failure import ADD_LINE, NONSENSE, Failure, NotFound, Refused, Unauthorized, Unreachable
 from .http1 import HTTPError, Response
 from .rc import Cluster
 from .wire import Connection, Door, reason
@@ -301,4 +301,4 @@ def _pin(text: str) -> bytes | None:
     try:
         return b64decode(text, validate=True)
     except ValueError as exc:
-        raise Failure(f"error decoding tls pin: {exc}") from exc
+        raise Failure(f"error decoding tls pin: {exc}", hint=ADD_LINE) from exc

@@ -31,28 +31,25 @@ def cluster(args: Args, session: Session) -> None:
            flynn cluster log-sink add syslog [--use-ids] [--insecure] [--format <format>] <url> [<prefix>]
            flynn cluster log-sink remove <id>
 
-    Manage the clusters in ~/.flynnrc.
+    Manage the clusters in ~/.flynnrc. Without arguments, lists them.
 
     Commands:
-        With no arguments, lists the clusters.
+        add                  adds a cluster, and tells git its CA and how to get the password
+        remove               removes a cluster
+        default              shows or sets the default cluster
+        migrate-domain       moves the cluster to another domain; the old one keeps answering
+        backup               writes the cluster's state to a tar; its manifest.json tells what is in it, and what is
+                             not: the data of databases and volumes, for now
+        log-sink             lists the log servers that are sent the lines of all apps
+        log-sink add syslog  adds one: syslog://HOST:PORT, or syslog+tls://HOST:PORT; it is sent what is kept of the
+                             logs, and then every new line
+        log-sink remove      removes one
 
-        add      adds a cluster, and tells git its CA and how to get the password
-        remove   removes a cluster
-        default  shows or sets the default cluster
-
-        log-sink                lists the log servers that are sent the lines of all apps
-        log-sink add syslog     adds one: syslog://HOST:PORT, or syslog+tls://HOST:PORT. It gets what is kept of
-                                the logs, and then every new line. <prefix> is put before each message, and may
-                                name what is known of its job: {{.ID}}, {{index .Metadata "KEY"}} (the app's,
-                                or flynn-controller.app_name, .app, .release, .type), {{.Config.Env.NAME}}
-        log-sink remove         removes one
-
-        migrate-domain   moves the cluster to another domain; the old one keeps answering
-        backup           writes the cluster's state to a tar file; its manifest.json tells what is in it, and what
-                         is not: the data of databases and volumes, for now
+    <prefix> is put before each message to a log server, and may name what is known of its job: {{.ID}},
+    {{index .Metadata "KEY"}} (the app's, or flynn-controller.app_name, .app, .release, .type), {{.Config.Env.NAME}}.
 
     Options:
-        --json                   as JSON, clusters without their keys
+        --json                   as JSON: the controller's own objects; clusters as ~/.flynnrc has them, without keys
         -f, --force              replace an entry that has the same name or URL
         -d, --default            make it the default cluster
         --git-url=<giturl>       git URL (default: https://git.<domain>)
@@ -67,7 +64,7 @@ def cluster(args: Args, session: Session) -> None:
         --format=<format>        rfc6587 counts octets; newline ends messages with one; prefixed_newline also puts the
                                  prefix before the whole message, not before its text (default: rfc6587)
 
-    Example:
+    Examples:
 
         $ flynn cluster add -p KGCENkp53YF5OvOKkZIry71+czFRkSw2ZdMszZ/0ljs= default example.com e09dc5301d72be75
         Cluster "default" added and set as default.

@@ -117,7 +117,7 @@ def find(name: str) -> Command:
 
         raise Failure(f"{name} is not a flynn command. See 'flynn help'", hint=did_you_mean(name, listed()))
     if not command.place:
-        raise Failure(f"'flynn {name}' is not available yet. See 'flynn help' for what is")
+        raise Failure(f"'flynn {name}' is not available yet", hint="'flynn help' lists what is")
     return command
 
 

@@ -39,7 +39,7 @@ def completion(args: Args, session: Session) -> None:
     """
     script = SCRIPTS.get(args.text("<shell>"))
     if script is None:
-        raise Failure(f"no completion for {args.text('<shell>')}: there is {', '.join(SCRIPTS)}")
+        raise Failure(f"no completion for {args.text('<shell>')}", hint=f"there is {', '.join(SCRIPTS)}")
     show_raw(script)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .client import part
-from .failure import Failure
+from .failure import Failure, NotFound
 from .job import Ended, args_of, attached
 from .progress import Progress
 from .replacing import os_reason, replacing
@@ -86,7 +86,8 @@ def _release(session: Session, app: str, whose: str) -> dict[str, Any]:
     try:
         release: dict[str, Any] = session.client.get(f"/apps/{part(app)}/release")
     except Failure as failure:
-        hint = failure.hint or f"the app in question is {app}: it does not exist, or has no release"
+        missing = isinstance(failure, NotFound)
+        hint = f"the app in question is {app}: it does not exist, or has no release" if missing else failure.hint
         raise Failure(f"error getting {whose} release: {failure}", hint=hint) from failure
     return release
 

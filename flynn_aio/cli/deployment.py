@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from .client import Client, part
 from .failure import Failure
-from .render import absolute, ago, quoted, table
+from .number import whole
+from .render import absolute, ago, one_line_json, quoted, table
 from .session import Session
 from .talk import show, show_json, show_raw, state
 from .usage import Args
@@ -21,7 +22,7 @@ def deployment(args: Args, session: Session) -> None:
            flynn deployment timeout [<timeout>]
            flynn deployment batch-size [<size>]
 
-    List the app's deployments, or show and change how it is deployed.
+    Show deployments, and change how the app is deployed. Without arguments, lists them.
 
     Commands:
         show        shows one deployment, and why it failed
@@ -29,7 +30,7 @@ def deployment(args: Args, session: Session) -> None:
         batch-size  shows or sets how many jobs the in-batches strategy starts at a time
 
     Options:
-        --json  as JSON: the controller's own objects
+        --json  as JSON: the controller's own objects; one deployment is one line
 
     Example:
 
@@ -76,7 +77,7 @@ def _show(deployment_id: str, client: Client, *, as_json: bool) -> None:
     found = client.get(f"/deployments/{part(deployment_id)}")
     if as_json:
         failed = found.get("status") == "failed"
-        show_json({**found, "error": _why_it_failed(found["id"], client)} if failed else found)
+        show(one_line_json({**found, "error": _why_it_failed(found["id"], client)} if failed else found))
         return
     counts = sorted((found.get("processes") or {}).items())
     rows = [
@@ -120,7 +121,7 @@ def _batch_size(wanted: str, session: Session) -> None:
 
 
 def _number(text: str, what: str) -> int:
-    try:
-        return int(text)
-    except ValueError as exc:
-        raise Failure(f"error parsing {what} {quoted(text)}: not a whole number") from exc
+    number = whole(text)
+    if number is None:
+        raise Failure(f"error parsing {what} {quoted(text)}: not a whole number")
+    return number

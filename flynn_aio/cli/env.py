@@ -62,7 +62,9 @@ def pairs(given: tuple[str, ...]) -> dict[str, str]:
     for text in given:
         key, equals, value = text.partition("=")
         if not equals:
-            raise Failure(f"invalid var format: {quoted(text)}")
+            raise Failure(
+                f"invalid var format: {quoted(text)}", hint="it is like NAME=value, in quotes if it has spaces"
+            )
         split[key] = value
     return split
 

@@ -4,6 +4,8 @@ Flynn's client prints the text of an error without any prefix and exits with 1, 
 scripts depend on both. The next step is ours, and follows on a line of its own.
 """
 
+ADD_LINE = "'flynn-aio credentials' on the server prints the line that adds it"
+
 
 class Failure(Exception):
     """The command cannot go on. The text goes to standard error as it is; the exit code is 1.

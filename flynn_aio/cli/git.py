@@ -16,6 +16,7 @@ from .rc import Cluster
 
 SUFFIX = ".git"
 DEFAULT_REMOTE = "flynn"
+_CHOOSE = "'git remote -v' lists them, 'git config flynn.remote <remote>' chooses the one to use"
 
 
 class RemoteApp(NamedTuple):
@@ -80,10 +81,10 @@ def app_of_remote(remote: str, clusters: Sequence[Cluster]) -> RemoteApp:
     """
     url = _git("config", f"remote.{remote}.url")
     if url is None:
-        raise Failure(f"could not find git remote {remote} in {os.getcwd()}")
+        raise Failure(f"could not find git remote {remote} in {os.getcwd()}", hint=_CHOOSE)
     app = app_at(url.strip(), clusters)
     if app is None:
-        raise Failure(f"could not find app name in {remote} git remote")
+        raise Failure(f"could not find app name in {remote} git remote", hint=_CHOOSE)
     return app
 
 

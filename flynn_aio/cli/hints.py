@@ -16,6 +16,8 @@ _LISTED_BY = {  # what a command takes ids of -> the command that lists them
     "kill": "ps -a",
     "log": "ps -a",
     "release": "release",
+    "run": "release",  # -r
+    "scale": "release",
     "deployment": "deployment",
     "route": "route",
     "resource": "resource",
@@ -28,8 +30,9 @@ def next_step(failure: Failure, command: str, session: Session) -> str:
     """Return what to do about a failure; empty when nothing better than its own text is known."""
     if failure.hint:
         return failure.hint
+    cause = failure.__cause__
     try:
-        match failure:
+        match cause if isinstance(cause, Unreachable) else failure:
             case NotFound():
                 return _what_is_missing(command, session)
             case Unauthorized():

@@ -11,7 +11,9 @@ from typing import Any
 
 from .failure import Failure
 from .render import byte_size, quoted
+from .similar import did_you_mean
 
+_SPEC = "it is like memory=512MB or cpu=500"
 MOST = 2**63
 """The controller's integers are below."""
 _BYTES = frozenset({"memory", "temp_disk"})
@@ -37,9 +39,10 @@ def parse(specs: Iterable[str]) -> Resources:
     for spec in specs:
         kind, equals, value = spec.partition("=")
         if not equals:
-            raise Failure(f"invalid resource limit: {quoted(spec)}")
+            raise Failure(f"invalid resource limit: {quoted(spec)}", hint=_SPEC)
         if kind not in KINDS:
-            raise Failure(f"invalid resource limit type: [{quoted(kind)} {quoted(value)}]")
+            guess = did_you_mean(kind, KINDS) or f"there is {', '.join(KINDS)}"
+            raise Failure(f"invalid resource limit type: [{quoted(kind)} {quoted(value)}]", hint=guess)
         resources[kind] = {"request": None, "limit": amount(kind, value)}
     return resources
 
@@ -52,11 +55,11 @@ def amount(kind: str, text: str) -> int:
     """
     match = _VALUE.fullmatch(text)
     if not match or match[1].count(".") > 1:
-        raise Failure(f"invalid resource limit value: {quoted(text)}")
+        raise Failure(f"invalid resource limit value: {quoted(text)}", hint=_SPEC)
     base = 1024 if kind in _BYTES else 1000
     found = float(match[1]) * base ** " kmgtp".index(match[2].lower() or " ")
     if found >= MOST:
-        raise Failure(f"invalid resource limit value: {quoted(text)}")
+        raise Failure(f"invalid resource limit value: {quoted(text)}", hint="no machine has as much")
     return int(found)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from .client import part
 from .failure import Failure
+from .number import whole
 from .render import log_time, quoted
 from .session import Session
 from .usage import Args
@@ -30,6 +31,12 @@ def log(args: Args, session: Session) -> None:
         -s, --split-stderr         lines from stderr to stderr
         -t, --process-type=<type>  only lines of this process type; '' for one-off jobs
         -i, --init                 what was said about the job itself, to stderr
+
+    Example:
+
+        $ flynn log -n 2
+        2020-01-02T03:04:05.123456Z app[web.host0-52ae…]: Listening on 8080
+        2020-01-02T03:04:07.654321Z app[web.host0-52ae…]: GET /
     """
     outputs = {"stdout": sys.stdout, "stderr": sys.stderr if args.flag("--split-stderr") else sys.stdout}
     if args.flag("--init"):
@@ -47,7 +54,7 @@ def log(args: Args, session: Session) -> None:
 def _query(args: Args) -> dict[str, str]:
     """Return what to ask for. An empty process type means one-off jobs, which is not the same as none given."""
     number = args.value("--number")
-    if number and not number.removeprefix("-").isdecimal():
+    if number and whole(number.removeprefix("-")) is None:
         raise Failure(f"invalid number of lines: {quoted(number)}")
     query = {"follow": "true"} if args.flag("--follow") else {}
     if args.value("--job"):

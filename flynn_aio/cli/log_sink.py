@@ -6,13 +6,15 @@ Source: `cli.md` §5.1; Flynn `cli/cluster.go`, `runLogSink`.
 from typing import Any
 from urllib.parse import urlsplit
 
-from .client import part
-from .failure import Failure
+from .client import Client, part
+from .failure import Failure, NotFound
 from .render import table
 from .session import Session
+from .similar import did_you_mean
 from .talk import show_json, show_raw, tell
 from .usage import Args
 
+_URL = "it is like syslog://HOST:514 or syslog+tls://HOST:6514"
 _SCHEMES = ("syslog", "syslog+tls")
 FORMATS = ("rfc6587", "newline", "prefixed_newline")
 
@@ -24,10 +26,18 @@ def log_sink(args: Args, session: Session) -> None:
             created = session.client.post("/sinks", {"id": "", "kind": "syslog", "config": _config(args)})
             tell(f"Created sink {created['id']}.")
         case ("remove",):
-            deleted = session.client.delete(f"/sinks/{part(args.text('<id>'))}")
+            deleted = _delete(session.client, args.text("<id>"))
             tell(f"Deleted sink {deleted['id']}.")
         case _:
             _list(session, as_json=args.flag("--json"))
+
+
+def _delete(client: Client, sink: str) -> dict[str, Any]:
+    try:
+        deleted: dict[str, Any] = client.delete(f"/sinks/{part(sink)}")
+    except NotFound:
+        raise NotFound(hint="'flynn cluster log-sink' lists what there is") from None
+    return deleted
 
 
 def _list(session: Session, *, as_json: bool) -> None:
@@ -53,13 +63,12 @@ def _config(args: Args) -> dict[str, object]:
     try:
         scheme = urlsplit(url).scheme
     except ValueError as exc:
-        raise Failure(f"Invalid syslog URL: {exc}") from None
+        raise Failure(f"Invalid syslog URL: {exc}", hint=_URL) from None
     if scheme not in _SCHEMES:
-        raise Failure(
-            f"Invalid syslog protocol: {scheme}", hint="a URL is like syslog://HOST:514 or syslog+tls://HOST:6514"
-        )
+        raise Failure(f"Invalid syslog protocol: {scheme}", hint=_URL)
     if form not in FORMATS:
-        raise Failure(f"Invalid syslog format: {form}")
+        guess = did_you_mean(form, FORMATS) or f"there is {', '.join(FORMATS)}"
+        raise Failure(f"Invalid syslog format: {form}", hint=guess)
     said = {
         "url": url,
         "template": args.text("<prefix>"),

@@ -59,12 +59,15 @@ def _migrate(client: Client, old: str, new: str) -> dict[str, Any]:
                     continue
                 if data.get("error"):
                     show(data["error"])
-                    raise Failure(f"the cluster is still at {old}")
+                    raise Failure(f"the cluster is still at {old}", hint="it can be tried again")
                 if migration.get("finished_at"):
                     return migration
         except Expired:
             pass
-    raise Failure("timed out waiting for domain migration to complete")
+    raise Failure(
+        "timed out waiting for domain migration to complete",
+        hint="it may go on: 'flynn-aio credentials' on the server says where the cluster is then",
+    )
 
 
 def moved(cluster: Cluster, old: str, migration: dict[str, Any]) -> Cluster:

@@ -7,12 +7,14 @@ import shlex
 
 from .databases import POSTGRES, console, dump, find, restore
 from .failure import Failure
+from .number import whole
 from .session import Session
 from .talk import tell
 from .usage import Args
 
 _FIRST_WITH_DATA = "v20161018.0"
 """The first version of Flynn whose one-off jobs can have space of their own."""
+MOST_JOBS = 999
 
 
 def pg(args: Args, session: Session) -> int:
@@ -70,9 +72,10 @@ def restore_command(database: str, jobs: int) -> list[str]:
 
 
 def _jobs(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text[:4]) > 0 and len(text) < 4):
-        raise Failure(f"invalid number of jobs: {text}", hint="it is a number from 1 to 999")
-    return int(text)
+    jobs = whole(text)
+    if not jobs or jobs > MOST_JOBS:
+        raise Failure(f"invalid number of jobs: {text}", hint=f"it is a number from 1 to {MOST_JOBS}")
+    return jobs
 
 
 def _is_older(session: Session, version: str) -> bool:

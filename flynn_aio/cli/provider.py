@@ -6,7 +6,7 @@ Source: `cli.md` §5.6; Flynn `cli/provider.go`.
 from .client import part
 from .render import table
 from .session import Session
-from .talk import show_json, show_raw, tell
+from .talk import show_json, show_raw, suggest, tell
 from .usage import Args
 
 
@@ -52,7 +52,7 @@ def _list(session: Session, *, as_json: bool) -> None:
     elif providers:
         show_raw(table([("ID", "NAME", "URL"), *((each["id"], each["name"], each["url"]) for each in providers)]))
     else:
-        tell(
-            "hint: there are no providers, since databases do not come with the cluster yet. "
+        suggest(
+            "there are no providers, since databases do not come with the cluster yet. "
             "'flynn provider add' registers one that runs as an app or elsewhere"
         )

@@ -85,7 +85,10 @@ def added(config: Config, cluster: Cluster, *, default: bool = False, force: boo
     """
     conflicts = {other: text for other in config.clusters if (text := _conflict(other, cluster))}
     if len(conflicts) > 1:
-        raise Failure("The cluster name and/or URLs conflict with multiple existing clusters.")
+        raise Failure(
+            "The cluster name and/or URLs conflict with multiple existing clusters.",
+            hint="'flynn cluster' lists them, 'flynn cluster remove <name>' removes one",
+        )
     if conflicts and not force:
         raise Failure(next(iter(conflicts.values())), hint="-f replaces it")
     clusters = (*(other for other in config.clusters if other not in conflicts), cluster)

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .client import Client, part
-from .deploy import current_release, deploy, release_and_deploy
+from .deploy import PUSH_FIRST, current_release, deploy, release_and_deploy
 from .events import Events, Expired
 from .failure import Failure, NotFound
 from .render import absolute, ago, one_line_json, quoted, table
+from .replacing import os_reason
 from .session import Session
 from .talk import confirm, show, show_json, show_raw, tell
 from .usage import Args
@@ -86,7 +87,7 @@ def _get(client: Client, app: str, release_id: str) -> dict[str, Any]:
     """Return a release, the app's current one when no id is given."""
     found = client.get(f"/releases/{part(release_id)}") if release_id else current_release(client, app)
     if found is None:
-        raise NotFound
+        raise NotFound(hint=f"the app has no release yet. {PUSH_FIRST}")
     return dict(found)
 
 
@@ -151,7 +152,7 @@ def _read_json(file: str) -> dict[str, Any]:
         with open(file, "rb") as source:
             value = json.load(source)
     except OSError as exc:
-        raise Failure(f"open {file}: {(exc.strerror or '').lower()}") from exc
+        raise Failure(f"open {file}: {os_reason(exc)}") from exc
     except ValueError as exc:
         raise Failure(f"{file} is not JSON: {exc}") from exc
     if not isinstance(value, dict) or not all(
@@ -164,7 +165,7 @@ def _read_json(file: str) -> dict[str, Any]:
 def _add(args: Args, session: Session) -> None:
     kind = args.value("-t")
     if kind != "docker":
-        raise Failure(f"Release type {kind} not supported.")
+        raise Failure(f"Release type {kind} not supported.", hint="'flynn docker push' makes releases of images")
     tell(
         "WARN: The 'release add' command is deprecated and only works on legacy clusters, use 'docker push' to push "
         "Docker images"
@@ -188,9 +189,11 @@ def _delete(release_id: str, session: Session, *, sure: bool) -> None:
         try:
             data = next(events.until(DELETION_S)).get("data") or {}
         except Expired:
-            raise Failure("timed out waiting for release deletion") from None
+            raise Failure(
+                "timed out waiting for release deletion", hint="it may go on: 'flynn release' shows whether it is gone"
+            ) from None
     if data.get("error"):
-        raise Failure(data["error"])
+        raise Failure(data["error"], hint="'flynn release delete' can be run again")
     gone = data.get("release_deletion") or {}
     others = gone.get("remaining_apps") or []
     if others:

@@ -171,7 +171,7 @@ _MAPS = frozenset({"env", "meta", "processes", "resources"})
 
 
 def one_line_json(value: Mapping[str, Any]) -> str:
-    """Return a release as compact JSON in Go's form: keys of maps sorted, ``<>&`` escaped, other text as it is.
+    """Return an object as compact JSON in Go's form: keys of maps sorted, ``<>&`` escaped, other text as it is.
 
     The fields of objects keep the order in which the controller sends them.
     """

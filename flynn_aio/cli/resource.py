@@ -75,7 +75,7 @@ def _add(provider: str, session: Session) -> None:
     try:
         created = client.post(f"/providers/{part(provider)}/resources", {"apps": [app], "config": None})
     except NotFound as missing:
-        raise Failure(str(missing), hint=_who_there_is(provider, client)) from missing
+        raise NotFound(hint=_who_there_is(provider, client)) from missing
     try:
         release = set_env(client, app, created.get("env") or {})
     except Failure as failure:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from .client import part
 from .failure import Failure
+from .number import whole
 from .render import quoted, table
 from .session import Session
 from .talk import show, show_json, show_raw
@@ -105,7 +106,10 @@ def _id(route: dict[str, Any]) -> str:
 def _path(session: Session, route_id: str) -> str:
     kind, _, uuid = route_id.partition("/")
     if kind not in ("http", "tcp") or not uuid:
-        raise Failure(f"Route type {kind} not supported.")
+        raise Failure(
+            f"Route type {kind} not supported.",
+            hint="an id is like http/<uuid> or tcp/<uuid>: 'flynn route' lists them",
+        )
     return f"/apps/{part(session.app)}/routes/{part(kind)}/{part(uuid)}"
 
 
@@ -114,7 +118,7 @@ def _add_http(args: Args, session: Session) -> None:
     try:
         parts = urlsplit(f"http://{domain}")
     except ValueError:
-        raise Failure(f"Failed to parse {domain} as URL") from None
+        raise Failure(f"Failed to parse {domain} as URL", hint="it is like example.com or example.com/path/") from None
     wish = {
         **_new(args, app, "http"),
         **_certificate(args),
@@ -137,14 +141,14 @@ def _add_tcp(args: Args, session: Session) -> None:
 
 def _new(args: Args, app: str, kind: str) -> dict[str, Any]:
     """Return what all new routes have."""
-    port = args.value("--port")
-    if port and not (port.isascii() and port.isdecimal()):
-        raise Failure(f"invalid port: {quoted(port)}")
+    port = whole(args.value("--port") or "0")
+    if port is None:
+        raise Failure(f"invalid port: {quoted(args.value('--port'))}", hint="it is a number, like 3000")
     return {
         "type": kind,
         "service": args.value("--service") or f"{app}-web",
         "leader": args.flag("--leader"),
-        "port": int(port or 0),
+        "port": port,
         "drain_backends": not args.flag("--no-drain-backends"),
         "created_at": "0001-01-01T00:00:00Z",
         "updated_at": "0001-01-01T00:00:00Z",
@@ -159,7 +163,7 @@ def _update(args: Args, session: Session) -> None:
     changed = client.get(path)
     tcp = changed["type"] == "tcp"
     if tcp and not service:
-        raise Failure("No service name given")
+        raise Failure("No service name given", hint="-s <service> names it; a tcp route has nothing else to update")
     if service:
         changed["service"] = service
     if not tcp:
@@ -188,7 +192,8 @@ def _certificate(args: Args) -> dict[str, str]:
     if not cert and not key:
         return {}
     if not cert or not key:
-        raise Failure("Both the TLS certificate AND private key need to be specified")
+        missing = "-k <file> names the key" if cert else "-c <file> names the certificate"
+        raise Failure("Both the TLS certificate AND private key need to be specified", hint=missing)
     stdin = sys.stdin.read() if "-" in (cert, key) and sys.stdin else ""
     return {
         "tls_cert": _pem(cert, "CERTIFICATE", stdin, "cert"),
@@ -209,5 +214,7 @@ def _pem(file: str, kind: str, stdin: str, what: str) -> str:
         match[0].rstrip("\n") + "\n" for match in _PEM.finditer(stdin.replace("\r\n", "\n")) if match[1].endswith(kind)
     ]
     if not blocks:
-        raise Failure(f"Failed to read TLS {what}: No PEM blocks found in stdin")
+        raise Failure(
+            f"Failed to read TLS {what}: No PEM blocks found in stdin", hint=f"one that ends in {kind} is missing"
+        )
     return "".join(blocks)

@@ -12,12 +12,14 @@ from .client import Client, part
 from .deploy import PUSH_FIRST, current_release
 from .events import Events, Expired
 from .failure import Failure, NotFound
+from .number import whole
 from .render import duration, quoted
 from .session import Session
 from .talk import show, show_json, state
 from .usage import Args
 
 SCALE_S = 30.0
+_SPEC = "it is like web=3, or web=3,disk=ssd"
 
 Counts = dict[str, int]
 Tags = dict[str, dict[str, str]]
@@ -34,7 +36,7 @@ def scale(args: Args, session: Session) -> None:
         -n, --no-wait            do not wait until it is done
         -r, --release=<release>  scale this release, not the app's current one
         -a, --all                show all releases that run something
-        --json                   show as JSON: numbers by process type, with -a by release
+        --json                   as a JSON object: numbers by process type, with -a by release
 
     Examples:
 
@@ -52,9 +54,9 @@ def scale(args: Args, session: Session) -> None:
     client, app = session.client, session.app
     wanted, everything, release_id = args.all("<type>=<spec>"), args.flag("--all"), args.value("--release")
     if wanted and everything:
-        raise Failure("ERROR: Can't use --all when scaling")
+        raise Failure("ERROR: Can't use --all when scaling", hint="--release scales another release than the current")
     if wanted and args.flag("--json"):
-        raise Failure("ERROR: Can't use --json when scaling")
+        raise Failure("ERROR: Can't use --json when scaling", hint="'flynn scale --json' shows what is wanted now")
     if release_id and everything:
         raise Failure("ERROR: Can't use --all in combination with --release")
     release = client.get(f"/releases/{part(release_id)}") if release_id else current_release(client, app)
@@ -88,17 +90,18 @@ def parse_specs(specs: Sequence[str], known: dict[str, Any]) -> tuple[Counts, Ta
     for spec in specs:
         kind, equals, rest = spec.partition("=")
         if not equals:
-            raise Failure("ERROR: scale args must be of the form <typ>=<spec>")
+            raise Failure("ERROR: scale args must be of the form <typ>=<spec>", hint=_SPEC)
         number, *listed = rest.split(",")
-        digits = number.removeprefix("-") if number.startswith("-") else number.removeprefix("+")
-        if not (digits.isascii() and digits.isdecimal()):
-            raise Failure(f"ERROR: could not parse quantity in {quoted(spec)}")
-        if int(number) < 0:
+        negative = number.startswith("-")
+        count = whole(number.removeprefix("-" if negative else "+"))
+        if count is None:
+            raise Failure(f"ERROR: could not parse quantity in {quoted(spec)}", hint=_SPEC)
+        if negative and count:
             raise Failure(f"ERROR: process quantities cannot be negative in {quoted(spec)}")
         if kind not in known:
             unknown.append(quoted(kind))
             continue
-        processes[kind] = int(number)
+        processes[kind] = count
         if listed:
             pairs = (tag.partition("=") for tag in listed if tag)
             tags[kind] = {key: value if given else "true" for key, given, value in pairs}
@@ -157,7 +160,7 @@ def _follow(events: Events, request_id: str, release_id: str) -> None:
                 job = data.get("id") or data.get("uuid", "")
                 show(f"{at} ==> {data.get('type', '')} {job} {state(data.get('state', ''))}")
             case "scale_request" if data.get("id") == request_id and data.get("state") == "cancelled":
-                raise Failure("scale request cancelled")
+                raise Failure("scale request cancelled", hint="'flynn scale' shows what is wanted now")
             case "scale_request" if data.get("id") == request_id and data.get("state") == "complete":
                 return
 

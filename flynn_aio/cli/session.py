@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .failure import Failure
+from .failure import ADD_LINE, Failure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,9 +90,7 @@ class Session:
         if not isinstance(found, Failure) and found[1] is not None:
             return found[1]
         if not self.config.clusters:
-            raise Failure(
-                "no clusters configured", hint="'flynn-aio credentials' on the server prints the line that adds it"
-            )
+            raise Failure("no clusters configured", hint=ADD_LINE)
         name = self._wanted_cluster or self.config.default
         cluster = self.config.named(name) if name else self.config.clusters[0]
         if cluster is None:
@@ -108,7 +106,10 @@ class Session:
         from .client import Client
 
         if self.cluster.oauth_url:
-            raise Failure(f"cluster {self.cluster.name} wants OAuth, which is not available yet: add it with a key")
+            raise Failure(
+                f"cluster {self.cluster.name} wants OAuth, which is not available yet",
+                hint="add it with a key: 'flynn cluster add -f <name> <domain> <key>'",
+            )
         return Client(self.cluster)
 
     @cached_property

@@ -19,7 +19,7 @@ def volume(args: Args, session: Session) -> None:
            flynn volume show [--json] <id>
            flynn volume decommission <id>
 
-    List the app's volumes, look at one, or take one out of use.
+    Manage the app's volumes. Without arguments, lists them.
 
     A volume keeps what a process writes below its path. It outlives crashes, kills and restarts; a new release begins
     with an empty one. Which paths a process type keeps is said in its release: "volumes": [{"path": "/data"}].
@@ -29,7 +29,7 @@ def volume(args: Args, session: Session) -> None:
         decommission  gives a volume to no new job; its data stays on the server's disk
 
     Options:
-        --json  as JSON: the controller's own objects
+        --json  as JSON: the controller's own objects; one volume is one line
 
     Example:
 

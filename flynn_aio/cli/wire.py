@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from io import BufferedReader
 from urllib.parse import urlsplit
 
-from .failure import Failure
+from .failure import ADD_LINE, Failure
 from .http1 import HTTPError, Response, read_response, request_bytes
 
 DIAL_PATIENCE_S = 30.0
@@ -52,9 +52,11 @@ class Door:
         try:
             port = parts.port
         except ValueError as exc:
-            raise Failure(f"invalid controller URL {url}: {exc}") from exc
+            raise Failure(f"invalid controller URL {url}: {exc}", hint=ADD_LINE) from exc
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Failure(f"invalid controller URL {url}: it should look like https://controller.example.com")
+            raise Failure(
+                f"invalid controller URL {url}: it should look like https://controller.example.com", hint=ADD_LINE
+            )
         self.host = parts.hostname
         self.secure = parts.scheme == "https"
         self.port = port or (443 if self.secure else 80)

@@ -44,8 +44,8 @@ def test_a_backup_goes_to_standard_output_without_a_file(person, controller):
     ("answer", "why"),
     [
         (answers(COMPLETE, end=False), "unexpected EOF"),
-        (answers({"id": "b", "status": "error", "error": "the disk is full"}), "the disk is full; try again"),
-        (answers(COMPLETE, pieces=PIECES[:2]), "it is not what the controller sent; try again"),
+        (answers({"id": "b", "status": "error", "error": "the disk is full"}), "the disk is full\n"),
+        (answers(COMPLETE, pieces=PIECES[:2]), "it is not what the controller sent\n"),
     ],
 )
 def test_a_backup_that_is_not_whole_replaces_nothing(person, controller, answer, why):
@@ -62,7 +62,8 @@ def test_a_backup_that_is_not_whole_replaces_nothing(person, controller, answer,
 def test_a_terminal_gets_no_tar(person, controller, monkeypatch):
     monkeypatch.setattr("flynn_aio.cli.backup.os.isatty", lambda descriptor: True)
     done = person.flynn("cluster", "backup")
-    assert (done.code, done.err) == (1, "a backup is a tar, which a terminal cannot show: name a file with --file\n")
+    assert (done.code, done.err) == (1, "a backup is a tar, which a terminal cannot show\n")
+    assert done.hint == "flynn cluster backup --file backup.tar"
     assert controller.asked == []
 
 

@@ -105,7 +105,7 @@ def test_oauth_clusters_are_kept_but_cannot_be_used_yet(person):
         '[[cluster]]\nName = "o"\nOAuthURL = "https://login"\nControllerURL = "https://c"\n'
         'GitURL = "https://git.example.com"\n'
     )
-    assert person.flynn("apps").err == "cluster o wants OAuth, which is not available yet: add it with a key\n"
+    assert person.flynn("apps").err == "cluster o wants OAuth, which is not available yet\n"
     assert person.flynn("git-credentials", "get", stdin=ASKED).out == ""
     assert add(person, "two", "two.test", "k").code == 0
     assert '  OAuthURL = "https://login"\n' in person.rc.read_text()

@@ -190,7 +190,8 @@ def test_a_controller_that_cannot_be_dialled_is_not_waited_for(person, controlle
 
 
 def test_a_shell_we_do_not_know(person):
-    assert person.flynn("completion", "tcsh").err == "no completion for tcsh: there is bash, zsh, fish\n"
+    done = person.flynn("completion", "tcsh")
+    assert (done.err, done.hint) == ("no completion for tcsh\n", "there is bash, zsh, fish")
     assert person.flynn("completion", "fish").out == SCRIPTS["fish"]
 
 

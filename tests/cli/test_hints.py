@@ -76,6 +76,24 @@ def test_a_wrong_key(person, controller):
     assert done.hint.startswith("the cluster does not know the key in ~/.flynnrc (any more). Add one again with -f;")
 
 
+def test_an_error_around_another_has_the_next_step_of_that(person, controller):
+    controller.on("GET /apps/shop/release", Reply(None, 401))
+    done = person.flynn("pg", "psql")
+    assert done.err.startswith("error getting app release: GET ")
+    assert done.hint.startswith("the cluster does not know the key")
+    controller.on("GET /apps/shop/release", NOT_FOUND)
+    assert "does not exist, or has no release" in person.flynn("pg", "psql").hint
+
+
+def test_an_app_without_a_release_is_told_how_to_get_one(person, controller):
+    controller.on("GET /apps", [APP])
+    controller.on("GET /apps/shop", APP)
+    for argv in (["release", "show"], ["release", "rollback"]):
+        done = person.flynn(*argv)
+        assert done.err == "controller: resource not found\n"
+        assert done.hint.startswith("the app has no release yet. 'git push")
+
+
 def test_a_certificate_that_changed(person, secure_controller):
     person.rc.write_text(
         f'default = "one"\n[[cluster]]\nName = "one"\nKey = "k"\nTLSPin = "{"A" * 43}="\n'
@@ -92,10 +110,28 @@ def test_a_certificate_that_changed(person, secure_controller):
         (["env", "get", "FO"], 'Did you mean "FOO"?'),
         (["env", "set", "-t", "wbe", "A=1"], "the release has web, worker"),
         (["release", "rollback", "-y"], "'flynn release' lists them"),
+        (["scale", "-r", "x"], "'flynn release' lists what there is"),
+        (["run", "-r", "x", "ls"], "'flynn release' lists what there is"),
+        (["scale", "web"], "it is like web=3, or web=3,disk=ssd"),
+        (["scale", "web=" + "9" * 5000], "it is like web=3, or web=3,disk=ssd"),
+        (["scale", "-a", "web=3"], "--release scales another release than the current"),
+        (["scale", "--json", "web=3"], "'flynn scale --json' shows what is wanted now"),
+        (["env", "set", "A"], "it is like NAME=value, in quotes if it has spaces"),
+        (["limit", "set", "web", "memry=1GB"], 'Did you mean "memory"?'),
+        (["limit", "set", "web", "x=1"], "there is cpu, max_fd, memory, temp_disk"),
+        (["limit", "set", "web", "memory=lots"], "it is like memory=512MB or cpu=500"),
+        (["limit", "set", "web", "memory=" + "9" * 400], "no machine has as much"),
+        (["route", "remove", "x"], "an id is like http/<uuid> or tcp/<uuid>: 'flynn route' lists them"),
+        (["route", "add", "http", "-c", "x", "d"], "-k <file> names the key"),
+        (["route", "add", "tcp", "-p", "9" * 5000], "it is a number, like 3000"),
+        (["cluster", "log-sink", "add", "syslog", "--format", "newlines", "syslog://h"], 'Did you mean "newline"?'),
+        (["cluster", "log-sink", "remove", "x"], "'flynn cluster log-sink' lists what there is"),
+        (["login"], "'flynn-aio credentials' on the server prints the 'flynn cluster add' line with its key"),
     ],
 )
 def test_commands_know_their_next_step(person, controller, argv, hint):
     current = release(artifacts=[])
+    controller.on("GET /apps", [APP])
     controller.on("GET /apps/shop", APP)
     controller.on("GET /apps/shop/release", current)
     controller.on(f"GET /apps/{APP_ID}/release", current)

@@ -1,8 +1,12 @@
 """Every listing as JSON, for programs."""
 
 import json
+import re
 
 import pytest
+
+from flynn_aio.cli import usage
+from flynn_aio.cli.commands import COMMANDS, command_help
 
 from .fake_controller import NOT_FOUND
 from .nouns import APP, NEW, OLD, SHORT, release
@@ -15,6 +19,10 @@ JOBS = [
 DEPLOYMENT = {"id": "d1", "status": "failed", "created_at": SHORT}
 CERTIFICATE = {"id": "c1", "cert": "PEM", "key": "secret", "created_at": SHORT, "updated_at": SHORT}
 ROUTE = {"type": "http", "id": "r1", "service": "shop-web", "domain": "d", "certificate": CERTIFICATE, "tls_key": "x"}
+PROVIDER = {"id": "p1", "name": "postgres", "url": "http://pg-web.discoverd/databases", "created_at": SHORT}
+RESOURCE = {"id": "s1", "provider": "p1", "external_id": "/x", "env": {"PGPASSWORD": "secret"}, "created_at": SHORT}
+VOLUME = {"id": "v1", "host_id": "host0", "state": "created", "app": "a", "meta": {"b": "<2>"}, "created_at": SHORT}
+SINK = {"id": "l1", "kind": "syslog", "config": {"url": "syslog://h", "format": "rfc6587"}, "created_at": SHORT}
 LIMITED = release(processes={"web": {"resources": {"memory": {"request": 1, "limit": 1024}, "cpu": {"limit": None}}}})
 
 
@@ -28,6 +36,12 @@ def shop(controller):
     controller.on("GET /apps/shop/routes", [ROUTE])
     controller.on("GET /apps/shop/deployments", [DEPLOYMENT])
     controller.on("GET /deployments/d1", DEPLOYMENT)
+    controller.on("GET /providers", [PROVIDER])
+    controller.on("GET /apps/shop/resources", [RESOURCE])
+    controller.on("GET /apps/shop/volumes", [VOLUME])
+    controller.on("GET /apps/shop/volumes/v1", VOLUME)
+    controller.on("GET /sinks", [SINK])
+    controller.on(f"GET /releases/{OLD}", LIMITED)
     controller.on("GET /events", [{"data": {"error": "it broke"}}])
     controller.on(f"GET /apps/shop/formations/{OLD}", {"processes": {"web": 2}})
     controller.on(f"GET /apps/shop/formations/{NEW}", NOT_FOUND)
@@ -44,8 +58,15 @@ def shop(controller):
         ("meta", APP["meta"]),
         ("limit", {"web": {"memory": 1024}}),
         ("release", [release(NEW), LIMITED]),
+        ("release show", LIMITED),
+        (f"release show {OLD}", LIMITED),
         ("deployment", [DEPLOYMENT]),
         ("deployment show d1", {**DEPLOYMENT, "error": "it broke"}),
+        ("provider", [PROVIDER]),
+        ("resource", [{key: value for key, value in RESOURCE.items() if key != "env"}]),
+        ("volume", [VOLUME]),
+        ("volume show v1", VOLUME),
+        ("cluster log-sink", [SINK]),
         ("scale", {"web": 2}),
         ("scale --all", {OLD: {"web": 2}}),
         ("info", {"app": "shop", "git_url": "https://git.example.com/shop.git", "web_url": "https://d"}),
@@ -55,6 +76,30 @@ def test_listings(person, shop, argv, value):
     done = person.flynn(*argv.split(), "--json")
     assert (done.code, done.err) == (0, "")
     assert json.loads(done.out) == value
+
+
+LISTINGS = [
+    "apps", "cluster", "cluster log-sink", "deployment", "deployment show", "env", "info", "limit", "meta", "provider",
+    "ps", "release", "release show", "resource", "route", "scale", "volume", "volume show",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("argv", [f"release show {OLD}", "deployment show d1", "volume show v1"])
+def test_one_thing_is_one_line(person, shop, argv):
+    assert person.flynn(*argv.split(), "--json").out.count("\n") == 1
+
+
+def test_every_listing_has_json_and_says_so_in_the_same_words():
+    """`help --json` is Flynn's own, and no listing."""
+    found = []
+    for name, command in COMMANDS.items():
+        grammar = usage.read(command_help(command)) if command.place and name != "help" else None
+        lines = [line for line in grammar.lines if "--json" in line.options] if grammar else []
+        found += [" ".join((name, *line.words)) for line in lines]
+        if grammar and lines:
+            said = re.search(r"^ +--json +(.*)$", grammar.help, re.MULTILINE)[1]
+            assert re.match("as (JSON: the controller's own objects|a JSON object)", said), name
+    assert sorted(found) == LISTINGS
 
 
 def test_routes_come_without_what_must_stay_secret(person, shop):
