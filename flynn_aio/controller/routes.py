@@ -162,7 +162,9 @@ TABLE = (
     Endpoint("GET", "/resources", resources.list_all, gives=list[Resource]),
     Endpoint("GET", "/apps/:app/resources", resources.list_of_app, gives=list[Resource]),
     Endpoint("GET", "/providers/:provider/resources", resources.list_of_provider, gives=list[Resource]),
-    Endpoint("POST", "/providers/:provider/resources", resources.create, takes=ResourceReq, gives=Resource),
+    Endpoint(
+        "POST", "/providers/:provider/resources", resources.create, takes=ResourceReq, gives=Resource, also=(412,)
+    ),
     Endpoint("GET", "/providers/:provider/resources/:resource", resources.get, gives=Resource),
     Endpoint("PUT", "/providers/:provider/resources/:resource", resources.put, takes=ResourceRequest, gives=Resource),
     Endpoint(
@@ -171,6 +173,7 @@ TABLE = (
         resources.delete,
         gives=Resource,
         params=resources.FORGET,
+        also=(412,),
     ),
     Endpoint("PUT", "/providers/:provider/resources/:resource/apps/:app", resources.add_app, gives=Resource),
     Endpoint("DELETE", "/providers/:provider/resources/:resource/apps/:app", resources.remove_app, gives=Resource),

@@ -28,11 +28,13 @@ ANSWER_BYTES = 1024 * 1024
 
 
 class ProviderError(FlynnError):
-    """A provider did not do what it was asked.
+    """A provider did not do what it was asked. It is no failure of ours, so the wire's code is not that of one.
 
     Attributes:
         in_doubt: it was asked, and nobody knows what it made of that.
     """
+
+    code = "precondition_failed"
 
     def __init__(self, message: str, *, in_doubt: bool) -> None:
         super().__init__(message)

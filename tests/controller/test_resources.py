@@ -255,9 +255,9 @@ async def test_deleting_gives_a_resource_back_and_tells_what_it_was(client, stor
 async def test_a_provider_that_fails_is_quoted_and_nothing_is_stored(client, store, fake, provider, apps):
     fake.status, fake.body = 500, b'{"code": "unknown_error", "message": "out of disk"}'
     response = await client.post("/providers/things/resources", {"apps": ["one"], "config": None})
-    assert response.status == 500
+    assert response.status == 412
     assert response.json() == {
-        "code": "unknown_error",
+        "code": "precondition_failed",
         "message": f"asking provider 'things' at {fake.url} for a resource: it answered with status 500: out of disk; "
         "its own log should say more",
         "retry": False,
@@ -270,7 +270,7 @@ async def test_a_resource_that_is_not_given_back_is_kept(client, fake, provider,
     made = await provisioned(client, "one")
     fake.status = 503
     response = await client.delete(f"/providers/things/resources/{made['id']}")
-    assert response.status == 500
+    assert response.status == 412
     assert "to remove '/things/1': it answered with status 503" in response.json()["message"]
     assert (await client.get("/apps/one/resources")).json() == [made]
 
