@@ -26,7 +26,6 @@ Success is exactly 200. What does not exist is a 404 without a body; every other
 same as leaving a field out, and a field that is left out of an answer is empty. Times are UTC. Lists are newest first.\
 """
 
-UNUSED = STATUSES["precondition_failed"]
 TEXT = "text/plain"
 OTHER_MEDIA: dict[object, str] = {Pem: "application/x-x509-ca-cert", Tar: "application/tar", Html: "text/html"}
 
@@ -98,7 +97,7 @@ def statuses(endpoint: Endpoint) -> list[int]:
         500: True,
         503: True,
     }
-    return [status for status, possible in conditions.items() if possible or status in endpoint.also]
+    return sorted({status for status, possible in conditions.items() if possible}.union(endpoint.also))
 
 
 def _tag(endpoint: Endpoint) -> str:
@@ -165,7 +164,7 @@ def _name(item: Schema) -> str:
 
 
 def _failures(error: Schema) -> Iterable[tuple[int, Schema]]:
-    for status in sorted(set(STATUSES.values()) - {UNUSED}):
+    for status in sorted(set(STATUSES.values())):
         codes = ", ".join(f"`{code}`" for code, answer in STATUSES.items() if answer == status)
         response: Schema = {"description": f"{HTTPStatus(status).phrase}: {codes}"}
         if status not in {401, 404}:
