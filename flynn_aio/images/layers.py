@@ -22,7 +22,7 @@ from pathlib import Path
 
 import trio
 
-from ..errors import FlynnError, ValidationError
+from ..errors import FlynnError, MalformedInput, ValidationError
 from ..model import LAYER_TYPE, ImageLayer, decode, encode
 from ..settings import MIB, ImageSettings
 
@@ -38,6 +38,8 @@ BATCH_BYTES = MIB
 BLOCK_BYTES = 512
 CLEANUP_S = 10.0
 GZIP = b"\x1f\x8b"
+GZIP_BYTES = 16 * 1024
+"""Unpacked at once: what is behind the end of a member is copied, and there may be a member in every 20 bytes."""
 
 
 class LayerError(FlynnError):
@@ -70,7 +72,7 @@ class Layers:
         try:
             os.utime(place, (now, now))
             return decode((place / DESCRIPTION).read_bytes(), ImageLayer)
-        except FileNotFoundError:
+        except (FileNotFoundError, MalformedInput):  # damaged by a disk or a hand: as good as none
             return None
 
     async def receive(self, layer: str, pieces: AsyncIterator[bytes]) -> ImageLayer:
@@ -100,7 +102,8 @@ class Layers:
                 described = await trio.to_thread.run_sync(upload.finish)
             finally:
                 upload.close()
-            await trio.to_thread.run_sync(self._publish, place, layer, self._now())
+            async with self.settling:  # a sweep under way may have found the one that is here too old
+                await trio.to_thread.run_sync(self._publish, place, layer, self._now())
         except OSError as exc:
             raise LayerError(
                 f"keeping layer {layer}: {exc.strerror}; free some space on the disk of the appliance, and push again"
@@ -116,8 +119,12 @@ class Layers:
         try:
             place.rename(self._directory / layer)
         except OSError:
-            if self._find(layer, now) is None:  # else somebody was quicker, and theirs is the same
-                raise
+            if self._find(layer, now) is not None:
+                return  # somebody was quicker, and theirs is the same
+            for damaged in self._move_out([layer]):
+                shutil.rmtree(damaged, ignore_errors=True)
+            place.rename(self._directory / layer)
+        _sync(self._directory)
 
     async def missing(self, layers: Collection[str]) -> list[str]:
         """Return the ids of layers that are not here."""
@@ -169,7 +176,7 @@ class _Upload:
         self._layer = layer
         self._place = place
         self._max_bytes = max_bytes
-        self._length = 0
+        self._received = self._length = 0
         self._sha256, self._sha512_256 = hashlib.sha256(), hashlib.new("sha512_256")
         self._inflate: zlib._Decompress | None = None
         self._first = bytearray()
@@ -178,6 +185,9 @@ class _Upload:
         self._file = (place / TAR).open("wb")
 
     def write(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > self._max_bytes:  # a gzip of nothing, again and again, would have no end
+            raise self._too_large()
         if not self._begun:
             self._first += data
             if len(self._first) < len(GZIP):
@@ -189,18 +199,26 @@ class _Upload:
             self._keep(data)
             return
         try:
-            while data and not self._inflate.eof:  # in pieces: a little gzip can hold very much
-                self._keep(self._inflate.decompress(data, BATCH_BYTES))
-                data = self._inflate.unconsumed_tail
+            for at in range(0, len(data), GZIP_BYTES):
+                self._unpack(data[at : at + GZIP_BYTES])
         except zlib.error as exc:
             raise self._refused(f"is no proper gzip: {exc}") from exc
+
+    def _unpack(self, data: bytes) -> None:
+        """Keep what is in a piece of a gzip of one member or several, bit by bit: a little can hold very much."""
+        assert self._inflate is not None
+        while data:
+            if self._inflate.eof:
+                self._inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            self._keep(self._inflate.decompress(data, BATCH_BYTES))
+            data = self._inflate.unconsumed_tail or self._inflate.unused_data
 
     def _keep(self, data: bytes) -> None:
         if self._length < BLOCK_BYTES <= self._length + len(data):
             self._check_tar(data)
         self._length += len(data)
         if self._length > self._max_bytes:
-            raise self._refused(f"is larger than the {self._max_bytes} bytes of images.max_layer_bytes")
+            raise self._too_large()
         self._sha256.update(data)
         self._sha512_256.update(data)
         self._file.write(data)
@@ -232,7 +250,8 @@ class _Upload:
         )
         (self._place / DESCRIPTION).write_bytes(encode(described))
         self._file.flush()
-        os.fsync(self._file.fileno())
+        for path in (self._place / TAR, self._place / DESCRIPTION, self._place):
+            _sync(path)
         return described
 
     def close(self) -> None:
@@ -240,3 +259,15 @@ class _Upload:
 
     def _refused(self, why: str) -> ValidationError:
         return ValidationError(f"{self._layer} {why}", field="layer")
+
+    def _too_large(self) -> ValidationError:
+        return self._refused(f"is larger than the {self._max_bytes} bytes of images.max_layer_bytes")
+
+
+def _sync(path: Path) -> None:
+    """Have a file or the names in a directory on the disk. Blocks."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

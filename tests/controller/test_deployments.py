@@ -41,6 +41,17 @@ async def test_a_deployment_of_a_running_app_is_pending_and_the_only_one(store, 
     assert again.json()["message"] == "Cannot create deploy, there is already one in progress for this app."
 
 
+@pytest.mark.parametrize(
+    ("meant", "size"), [("2", 2), ("0", None), ("many", None), ("9" * 30, None), ("9" * 5000, None)]
+)
+async def test_the_size_of_a_batch_is_a_number_of_the_apps_meta(store, client, app, meant, size):
+    release = await make_release(store, app)
+    await client.post("/apps/hello", {"id": "hello", "meta": {"flynn-deploy-batch-size": meant}})
+    deployed = await client.post("/apps/hello/deploy", {"id": release.id})
+    assert deployed.status == 200
+    assert deployed.json().get("deploy_batch_size") == size
+
+
 @pytest.mark.parametrize("wanted", [UNKNOWN, "x", "", None])
 async def test_an_unknown_release_cannot_be_deployed(client, app, wanted):
     response = await client.post("/apps/hello/deploy", {"id": wanted})

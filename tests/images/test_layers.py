@@ -75,6 +75,14 @@ async def test_a_gzip_is_kept_as_the_tar_in_it(layers, tmp_path, size):
     assert (tmp_path / ID / "layer.tar").read_bytes() == TAR
 
 
+@pytest.mark.parametrize("size", [1, 700, 10**9])
+async def test_a_gzip_of_several_members_is_kept_as_the_tar_in_all_of_them(layers, tmp_path, size):
+    """RFC 1952 §2.2; so are eStargz layers, one member for each file."""
+    sent = b"".join(gzip.compress(TAR[at : at + 512]) for at in range(0, len(TAR), 512))
+    await layers.receive(ID, pieces(sent, size))
+    assert (tmp_path / ID / "layer.tar").read_bytes() == TAR
+
+
 @pytest.mark.parametrize(
     ("layer", "data", "why"),
     [
@@ -87,8 +95,24 @@ async def test_a_gzip_is_kept_as_the_tar_in_it(layers, tmp_path, size):
         (ID, b"\x1f\x8bnonsense", "is no proper gzip"),
         (digest(bytes(MAX + 1)), bytes(MAX + 1), f"is larger than the {MAX} bytes of images.max_layer_bytes"),
         (ID, gzip.compress(bytes(MAX * 100)), "is larger than"),
+        (ID, gzip.compress(TAR) + gzip.compress(b"more")[:-9], "ends in the middle of its gzip"),
+        (ID, gzip.compress(TAR) + b"more", "is no proper gzip"),
+        (ID, gzip.compress(bytes(MAX)) * 100, "is larger than"),
     ],
-    ids=["other", "cut", "nothing", "half-magic", "text", "cut-gzip", "bad-gzip", "big", "bomb"],
+    ids=[
+        "other",
+        "cut",
+        "nothing",
+        "half-magic",
+        "text",
+        "cut-gzip",
+        "bad-gzip",
+        "big",
+        "bomb",
+        "cut-member",
+        "bad-member",
+        "bombs",
+    ],
 )
 async def test_what_is_not_the_layer_it_should_be_leaves_nothing(layers, tmp_path, layer, data, why):
     with pytest.raises(ValidationError, match=why):
@@ -123,6 +147,16 @@ async def test_a_full_disk_is_told_and_leaves_nothing(layers, tmp_path, monkeypa
     assert os.listdir(tmp_path) == []
 
 
+async def test_a_layer_that_a_power_cut_damaged_can_be_pushed_again(layers, tmp_path):
+    await layers.receive(ID, pieces(TAR))
+    (tmp_path / ID / "layer.json").write_bytes(b"")
+    assert await layers.find(ID) is None
+    received = await layers.receive(ID, pieces(TAR))
+    assert received.length == len(TAR)
+    assert await layers.find(ID) == received
+    assert os.listdir(tmp_path) == [ID]
+
+
 async def test_the_same_layer_twice_at_once_is_one(layers, tmp_path):
     results = []
 
@@ -134,6 +168,27 @@ async def test_the_same_layer_twice_at_once_is_one(layers, tmp_path):
         nursery.start_soon(push)
     assert results[0] == results[1]
     assert os.listdir(tmp_path) == [ID]
+
+
+async def test_a_layer_that_is_pushed_again_while_it_is_swept_is_there_afterwards(layers, now):
+    await layers.receive(ID, pieces(TAR))
+    now.seconds += HELD_S + 1
+    pushed = trio.Event()
+
+    async def push():
+        await layers.receive(ID, pieces(TAR))
+        pushed.set()
+
+    async with trio.open_nursery() as nursery:
+
+        async def find_used():
+            nursery.start_soon(push)
+            while not (pushed.is_set() or layers.settling.statistics().tasks_waiting):
+                await trio.lowlevel.checkpoint()
+            return ()
+
+        await layers.sweep(find_used)
+    assert await layers.missing([ID]) == []
 
 
 async def test_a_layer_is_held_until_its_artifact_is_there(layers, tmp_path, now):

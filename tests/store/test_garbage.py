@@ -146,3 +146,17 @@ async def test_a_release_without_a_slug_is_left_alone(store, app):
     assert await store.transact(change) == []
     pushed = await push(store, app, "slug")
     assert await store.transact(lambda tx: changes.collect_releases(tx, app.id)) == [pushed.id]
+
+
+@pytest.mark.parametrize("meant", ["a few", "-1", "9" * 5000])
+async def test_a_number_that_is_none_is_told_and_nothing_else(store, app, meant):
+    """It is a user's text, and the scheduler collects at the end of a deployment: what it raised would end it."""
+
+    def change(tx):
+        changes.update_app(tx, app.id, meta={"gc.max_inactive_slug_releases": meant})
+        return changes.collect_releases(tx, app.id)
+
+    assert await store.transact(change) == []
+    [told] = await collected(store)
+    assert "which is neither a number nor" in told["error"]
+    assert len(told["error"]) < 300

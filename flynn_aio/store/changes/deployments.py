@@ -13,6 +13,7 @@ from .garbage import collect_releases
 from .releases import set_app_release
 
 BATCH_SIZE_META = "flynn-deploy-batch-size"
+MAX_BATCH_DIGITS = 9
 
 
 def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Deployment:
@@ -31,7 +32,6 @@ def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> 
     old = queries.find_formation(tx.db, app_id, app.release) if app.release else None
     runs = old is not None and old.total > 0 and not queries.is_builtin(tx.db, app_id)
     moves = runs and app.release != release_id
-    batch_size = app.meta.get(BATCH_SIZE_META, "")
     deployment = Deployment(
         id=DeploymentID(tx.new_id()),
         app=app_id,
@@ -42,7 +42,7 @@ def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> 
         processes=old.processes if old and moves else None,
         tags=old.tags if old and moves and old.tags else None,
         deploy_timeout=app.deploy_timeout,
-        deploy_batch_size=int(batch_size) if batch_size.isdecimal() and int(batch_size) > 0 else None,
+        deploy_batch_size=_batch_size(app.meta.get(BATCH_SIZE_META, "")),
         created_at=tx.now,
         finished_at=None if moves else tx.now,
     )
@@ -54,6 +54,11 @@ def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> 
         set_app_release(tx, app_id, release_id)
     _emit(tx, deployment)
     return deployment
+
+
+def _batch_size(text: str) -> int | None:
+    """Return the number above 0 that a text is; anything else is none, as is what no app could have jobs for."""
+    return (int(text) or None) if text.isdecimal() and len(text) <= MAX_BATCH_DIGITS else None
 
 
 def note_deployment_step(tx: Transaction, deployment_id: DeploymentID, step: str) -> None:

@@ -24,6 +24,10 @@ from .releases import delete_release
 logger = logging.getLogger(__name__)
 
 OFF = "false"
+MAX_DIGITS = 9
+"""Of the number of slugs kept; Python itself converts no more than 4300."""
+SHOWN_CHARS = 40
+"""Of a text that is no number, in what is said of it."""
 
 
 def collect_releases(tx: Transaction, app_id: AppID) -> list[ReleaseID]:
@@ -64,8 +68,9 @@ def kept_slugs(meta: dict[str, str]) -> int | None:
     text = meta.get(GC_META, OFF)
     if text == OFF:
         return None
-    if not (text.isascii() and text.isdecimal()):
-        raise ValidationError(f'is "{text}", which is neither a number nor "{OFF}"', field=f"meta.{GC_META}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS):
+        shown = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+        raise ValidationError(f'is "{shown}", which is neither a number nor "{OFF}"', field=f"meta.{GC_META}")
     return int(text)
 
 
