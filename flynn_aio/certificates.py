@@ -176,7 +176,7 @@ def _leaf_for(directory: Path, domain: str) -> Mapping[str, object] | None:
             with suppress(ssl.SSLWantReadError):
                 end.do_handshake()
         seen = asking.getpeercert() or {}
-    except (ssl.SSLError, FileNotFoundError):
+    except (ssl.SSLError, FileNotFoundError, ValueError):  # the last: names that are no text
         return None
     names = {("DNS", domain), ("DNS", f"*.{domain}")}
     return seen if names <= set(seen.get("subjectAltName", ())) else None

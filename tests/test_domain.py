@@ -213,6 +213,15 @@ async def test_a_certificate_for_other_names_leaves_everything_as_it_was(cluster
     assert last.error == ""
 
 
+async def test_a_certificate_that_cannot_even_be_read_ends_the_migration_and_nothing_else(cluster):
+    """What raises here raises at every start again."""
+    authority = Authority()
+    leaf = authority.leaf("elsewhere.test", unreadable=True)
+    _, last = await cluster.move(tls_cert=TLSCert(ca_cert=authority.pem, cert=leaf.cert, key=leaf.key))
+    assert "moving from old.test to new.test: " in last.error
+    assert await cluster.store.read(queries.domain) == OLD
+
+
 @pytest.mark.parametrize(
     ("wish", "message"),
     [

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,21 @@ class Authority:
         )
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def leaf(self, *names: str) -> Pair:
-        """Return a certificate for these names, signed by this authority."""
+    def leaf(self, *names: str, unreadable: bool = False) -> Pair:
+        """Return a certificate for these names, signed by this authority.
+
+        Args:
+            unreadable: the names are bytes of no encoding instead.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        alternatives: x509.ExtensionType = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        if unreadable:
+            no_text = b"\x30\x04\x82\x02\xff\xfe"  # DER: one dNSName of two bytes
+            alternatives = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, no_text)
         certificate = (
             _builder(subject, self._name, key.public_key())
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            .add_extension(alternatives, critical=False)
             .sign(self._key, hashes.SHA256())
         )
         encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
