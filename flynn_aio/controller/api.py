@@ -109,6 +109,7 @@ class Flowing:
     headers: list[tuple[bytes, bytes]]
     key: str
     chunks: AsyncGenerator[bytes, None]
+    is_one: bool
 
 
 def password_of(headers: Mapping[str, str]) -> str:
@@ -208,7 +209,7 @@ class Api:
                 return answer
             chunks = await open_source.enter_async_context(answer.source)
             kind = (b"content-type", answer.content_type.encode())
-            return Flowing([kind, *answer.headers], admitted.key, chunks)
+            return Flowing([kind, *answer.headers], admitted.key, chunks, answer.is_one)
         except FlynnError as error:
             return error_reply(error)
         except Exception:
@@ -233,7 +234,7 @@ class Api:
         Returns:
             Whether to end it properly. One that broke off is cut, so that nobody takes it for whole.
         """
-        is_whole = True
+        is_whole = not flowing.is_one  # if something cancels the flow, that is
         async with aclosing(flowing.chunks) as chunks:
             with (
                 trio.CancelScope() as flow,

@@ -57,7 +57,7 @@ async def get(parts: Parts, request: Request) -> Reply | Stream:
     now = Time.of(parts.clock.now())
     name = f"flynn-backup-{now:%Y-%m-%d_%H%M%S}"
     disposition = (b"content-disposition", f'attachment; filename="{name}.tar"'.encode())
-    return Stream("application/tar", _backup(parts, name, now), headers=(disposition,))
+    return Stream("application/tar", _backup(parts, name, now), headers=(disposition,), is_one=True)
 
 
 @asynccontextmanager

@@ -174,6 +174,8 @@ class Stream:
     content_type: str
     source: AbstractAsyncContextManager[AsyncGenerator[bytes]]
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    is_one: bool = False
+    """It is of use only as a whole: one that does not get to its end is cut, so that nobody takes it for whole."""
 
 
 Handler = Callable[[Parts, Request], Awaitable[Reply | Stream]]

@@ -8,12 +8,13 @@ import sqlite3
 import tarfile
 from contextlib import closing
 
+import h11
 import pytest
 import trio
 
 from flynn_aio.controller import backup
 from flynn_aio.model import SYSTEM_APPS, Artifact, Time, TLSCert
-from flynn_aio.store import EventFilter, changes, queries
+from flynn_aio.store import EventFilter, changes, key_hash, queries
 
 from ..support.build import make_app
 
@@ -117,6 +118,23 @@ async def test_a_client_that_leaves_in_the_middle_is_an_error_of_the_backup(clie
     assert (await make(stage.client())).status == 200
     assert list(tmp_path.glob("flynn.db*"))
     assert not list(tmp_path.glob("flynn.db.copy*"))
+
+
+async def test_a_backup_whose_key_is_removed_in_the_middle_does_not_end_as_if_it_were_whole(client, stage, monkeypatch):
+    monkeypatch.setattr(backup, "PIECE", 4096)
+
+    def change(tx):
+        changes.set_cluster_value(tx, "filler", "x" * 4_000_000)
+        changes.add_key(tx, "other", key_hash("other"))
+
+    await stage.store.transact(change)
+    async with stage.client("other").stream("/backup", accept="application/tar") as tar:
+        assert await tar.piece()
+        assert (await client.delete("/keys/other")).status == 200
+        with pytest.raises(h11.RemoteProtocolError, match="without sending complete message body"):
+            while await tar.piece():
+                pass
+    assert (await last(client))["status"] == "error"
 
 
 async def test_a_backup_cut_short_by_a_crash_is_an_error_after_the_next_start(store):
