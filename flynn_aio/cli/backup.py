@@ -13,7 +13,7 @@ import time
 from .client import Answer
 from .failure import Failure
 from .progress import Progress
-from .replacing import os_reason, replacing
+from .replacing import replacing
 from .session import Session
 from .talk import tell
 from .usage import Args
@@ -33,28 +33,28 @@ def backup(args: Args, session: Session) -> None:
     with session.client.open("GET", "/backup", accept="application/tar") as answer:
         if name:
             with replacing(name, mode=0o600) as written:  # it has passwords in it
-                _receive(answer, written.descriptor, name, session)
+                _receive(answer, written.descriptor, session)
                 written.complete = True
         else:
-            _receive(answer, 1, "standard output", session)
+            _receive(answer, 1, session)
     tell("Backup complete.")
 
 
-def _receive(answer: Answer, descriptor: int, name: str, session: Session) -> None:
+def _receive(answer: Answer, descriptor: int, session: Session) -> None:
     """Write what comes, and compare it with the record.
 
     Raises:
-        Failure: it did not come whole, or cannot be written.
+        Failure: it did not come whole.
+        OSError: it cannot be written.
     """
     sha512 = hashlib.sha512()
-    try:
-        with Progress("backing up") as progress, os.fdopen(descriptor, "wb", closefd=False) as file:
-            for piece in answer.pieces():
-                sha512.update(piece)
-                file.write(piece)
-                progress.advance(len(piece))
-    except OSError as exc:
-        raise Failure(f"write {name}: {os_reason(exc)}") from exc
+    with Progress("backing up") as progress, open(descriptor, "wb", buffering=0, closefd=False) as file:
+        for piece in answer.pieces():
+            sha512.update(piece)
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[file.write(rest) :]
+            progress.advance(len(piece))
     record = _record(session)
     if record.get("status") != "complete":
         raise Failure(f"the backup is not complete: {record.get('error') or 'its end is not known'}", hint=_AGAIN)

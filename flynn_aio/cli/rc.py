@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from .failure import Failure
 from .render import quoted
+from .replacing import os_reason, replacing
 
 
 class Cluster(NamedTuple):
@@ -191,35 +192,22 @@ def read(file: Path) -> Config:
         return parse(file.read_text("utf-8"))
     except FileNotFoundError:
         return Config()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise Failure(f"error reading {file}: {getattr(exc, 'strerror', None) or exc}") from exc
+    except OSError as exc:
+        raise Failure(f"error reading {file}: {os_reason(exc)}") from exc
+    except UnicodeDecodeError as exc:
+        raise Failure(f"error reading {file}: {exc}") from exc
 
 
 def write(file: Path, config: Config) -> None:
-    """Replace the file, all or nothing: a full disk must not cost the keys in the old one.
-
-    A link stays a link, and mode and owner stay what they were, whoever writes.
+    """Replace the file, all or nothing: see `replacing`.
 
     Raises:
         Failure: it cannot be written.
     """
-    target = Path(os.path.realpath(file))
-    draft = target.with_name(f"{target.name}.{os.getpid()}.new")
-    try:
-        before = target.stat() if target.exists() else None
-        created = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if before else 0o666)
-        with open(created, "w", encoding="utf-8") as out:
+    with replacing(str(file)) as written:
+        with open(written.descriptor, "w", encoding="utf-8", closefd=False) as out:
             out.write(text(config))
-            out.flush()
-            os.fsync(out.fileno())
-        if before:
-            if os.geteuid() == 0:
-                os.chown(draft, before.st_uid, before.st_gid)
-            draft.chmod(before.st_mode & 0o7777)
-        draft.replace(target)
-    except OSError as exc:
-        draft.unlink(missing_ok=True)
-        raise Failure(f"error writing {file}: {exc.strerror}") from exc
+        written.complete = True
 
 
 def add_cluster(file: Path, cluster: Cluster, *, default: bool = False, force: bool = False) -> Config:

@@ -1,8 +1,9 @@
 """Files that a command writes for a person: whole, or not at all."""
 
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from .failure import Failure
 
@@ -19,28 +20,51 @@ class Written:
 def replacing(name: str, *, mode: int = 0o666) -> Iterator[Written]:
     """Write what is to become the file `name`; a pipe or a device under that name is written itself.
 
+    A link stays a link. The new file has the mode of the one before it, and its owner if root writes. It takes its name
+    when it is on the disk: neither a crash nor a full disk costs the old one.
+
     Args:
-        mode: of the new file, less the umask.
+        mode: of a new file, less the umask; no file gets more than that.
 
     Raises:
         Failure: it cannot be written.
+        BrokenPipeError: nobody reads the pipe of that name any more.
     """
-    special = os.path.exists(name) and not os.path.isfile(name)
-    final = os.path.realpath(name)  # what a link leads to, not the link
-    path = name if special else f"{final}.part"
     try:
-        written = Written(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
+        if os.path.exists(name) and not os.path.isfile(name):
+            with _opened(name, os.O_WRONLY, mode) as written:
+                yield written
+            return
+        final = os.path.realpath(name)
+        draft = f"{final}.{os.getpid()}.part"  # two commands that write the same file do not meet in it
+        try:
+            before = os.stat(final) if os.path.exists(final) else None
+            new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            with _opened(draft, new, mode & 0o600 if before else mode) as written:
+                yield written
+                if before:
+                    if os.geteuid() == 0:
+                        os.chown(draft, before.st_uid, before.st_gid)
+                    os.chmod(draft, stat.S_IMODE(before.st_mode) & mode)
+                os.fsync(written.descriptor)
+            if written.complete:
+                os.replace(draft, final)
+        finally:
+            if os.path.exists(draft):
+                os.unlink(draft)
+    except BrokenPipeError:
+        raise
     except OSError as exc:
-        raise Failure(f"open {path}: {os_reason(exc)}") from exc
+        raise Failure(f"error writing {name}: {os_reason(exc)}") from exc
+
+
+@contextmanager
+def _opened(path: str, flags: int, mode: int) -> Iterator[Written]:
+    descriptor = os.open(path, flags, mode)
     try:
-        yield written
+        yield Written(descriptor)
     finally:
-        os.close(written.descriptor)
-        if not special and written.complete:
-            os.replace(path, final)
-        elif not special:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+        os.close(descriptor)
 
 
 def os_reason(exc: OSError) -> str:

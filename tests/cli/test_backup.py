@@ -1,7 +1,10 @@
 """`flynn cluster backup`."""
 
 import hashlib
+import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -71,4 +74,22 @@ def test_a_place_that_cannot_be_written_is_said(person, controller):
     controller.on("GET /backup", answers(COMPLETE))
     done = person.flynn("cluster", "backup", "--file", "nowhere/my.tar")
     assert done.code == 1
-    assert done.err.endswith("open " + str(person.home / "nowhere/my.tar.part") + ": no such file or directory\n")
+    assert done.err.endswith("error writing nowhere/my.tar: no such file or directory\n")
+
+
+@pytest.mark.parametrize(("argv", "why"), [(["--file", "/dev/full"], "error writing /dev/full: "), ([], "[Errno 28] ")])
+def test_a_full_disk_is_said(person, controller, argv, why):
+    controller.on("GET /backup", answers(COMPLETE))
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flynn_aio.cli.main", "cluster", "backup", *argv],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=person.environ(),
+        )
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[1]
+    assert said.lower() == f"{why}{os.strerror(28)}".lower()
+    assert "Backup complete." not in done.stderr

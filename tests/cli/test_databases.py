@@ -198,7 +198,7 @@ def test_a_dump_follows_a_link_and_writes_a_device(person, shop):
 def test_a_file_that_cannot_be_opened_is_named_before_anything_runs(person, shop):
     nowhere = person.home / "nowhere" / "db.dump"
     done = person.flynn_process("pg", "dump", "-f", str(nowhere))
-    assert (done.code, done.err) == (1, f"open {nowhere}.part: no such file or directory\n")
+    assert (done.code, done.err) == (1, f"error writing {nowhere}: no such file or directory\n")
     done = person.flynn_process("pg", "restore", "-f", str(nowhere))
     assert (done.code, done.err) == (1, f"open {nowhere}: no such file or directory\n")
     assert JOBS not in shop.asked
@@ -213,3 +213,9 @@ def test_a_restore_reads_standard_input_or_a_file(person, shop):
     assert person.flynn_process("pg", "restore", stdin=content).code == 0
     assert person.flynn_process("pg", "restore", "-f", str(source)).code == 0
     assert piped.content == filed.content == content.encode()
+
+
+def test_a_full_disk_behind_a_dump_is_said_with_its_name(person, shop):
+    shop.on(JOBS, printing(b"PGDMP"))
+    done = person.flynn_process("pg", "dump", "-f", "/dev/full")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "error writing /dev/full: no space left on device")

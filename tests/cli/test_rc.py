@@ -123,7 +123,7 @@ def test_where_things_are():
 
 def test_a_missing_file_is_empty_and_an_unreadable_one_is_a_failure(tmp_path):
     assert rc.read(tmp_path / "rc") == Config()
-    with pytest.raises(Failure, match="^error reading .*: Is a directory"):
+    with pytest.raises(Failure, match="^error reading .*: is a directory"):
         rc.read(tmp_path)
 
 
@@ -150,5 +150,5 @@ def test_nobody_else_can_read_the_keys_while_the_file_is_written(tmp_path, monke
 
 
 def test_a_file_that_cannot_be_written_is_left_alone(tmp_path):
-    with pytest.raises(Failure, match="^error writing .*/nowhere/rc: No such file or directory"):
+    with pytest.raises(Failure, match="^error writing .*/nowhere/rc: no such file or directory"):
         rc.add_cluster(tmp_path / "nowhere" / "rc", ONE)
