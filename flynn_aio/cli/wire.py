@@ -21,6 +21,7 @@ DIAL_PATIENCE_S = 30.0
 DIAL_QUIET_S = 2.0  # then a person is told what the silence is about
 DIAL_PAUSE_S = 0.5
 DIAL_TIMEOUT_S = 5.0  # for one try; a packet lost twice still makes it
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 3}  # seconds, as Flynn's dialer has them
 HANDSHAKE_TIMEOUT_S = 10.0  # a server that is up but overloaded still makes it
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -48,12 +49,12 @@ class Door:
     """
 
     def __init__(self, url: str, pin: bytes | None) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = parts.port
         except ValueError as exc:
             raise Failure(f"invalid controller URL {url}: {exc}", hint=ADD_LINE) from exc
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not parts.netloc.isascii():
             raise Failure(
                 f"invalid controller URL {url}: it should look like https://controller.example.com", hint=ADD_LINE
             )
@@ -72,6 +73,7 @@ class Door:
         """
         raw = _dial_patiently(self.host, self.port)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _keep_alive(raw)
         if not self.secure:
             return raw
         try:
@@ -95,6 +97,14 @@ class Door:
                 secure.close()
                 raise PinMismatch
         return secure
+
+
+def _keep_alive(raw: socket.socket) -> None:
+    """Notice within two minutes that the other machine is gone: an answer may take as long as it likes."""
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEP_ALIVE.items():
+        if hasattr(socket, option):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _tls_context(*, pinned: bool) -> ssl.SSLContext:
@@ -133,6 +143,8 @@ def _dial_once(host: str, port: int) -> socket.socket:
     for address in addresses(host):
         try:
             dialled = socket.create_connection((address, port), timeout=DIAL_TIMEOUT_S)
+        except UnicodeError as exc:  # a label of more than 63 letters
+            raise OSError(f"no such host: {exc}") from exc
         except OSError as exc:
             first = first or exc
         else:

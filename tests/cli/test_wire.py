@@ -44,7 +44,21 @@ def test_doors(url, host, port, authority):
     assert (door.host, door.port, door.authority) == (host, port, authority)
 
 
-@pytest.mark.parametrize("url", ["", "controller.example.com", "ftp://x", "https://", "https://x:port"])
+def test_a_machine_that_is_gone_is_noticed(controller):
+    with Door(f"http://127.0.0.1:{controller.port}", None).dial() as dialled:
+        assert dialled.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert dialled.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+
+
+def test_a_name_that_cannot_be_looked_up_is_not_the_controllers_mistake(person):
+    person.rc.write_text(f'[[cluster]]\nName = "one"\nKey = "k"\nControllerURL = "http://{"a" * 70}.test"\n')
+    done = person.flynn("apps")
+    assert (done.code, "no such host" in done.err, done.err.count("\n")) == (1, True, 1)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "controller.example.com", "ftp://x", "https://", "https://x:port", "https://[", "https://приклад.test"]
+)
 def test_no_doors(url):
     with pytest.raises(Failure, match="^invalid controller URL"):
         Door(url, None)
