@@ -25,6 +25,7 @@ import trio
 from ..errors import FlynnError, MalformedInput, ValidationError
 from ..model import LAYER_TYPE, ImageLayer, decode, encode
 from ..settings import MIB, ImageSettings
+from .tars import BLOCK_BYTES, Headers, Unfit
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ HELD_S = 3600.0
 """Between two layers of one push; a slow line may take long over a big one."""
 BATCH_BYTES = MIB
 """So much of an upload is hashed and written at once, in a thread."""
-BLOCK_BYTES = 512
 CLEANUP_S = 10.0
 GZIP = b"\x1f\x8b"
 GZIP_BYTES = 16 * 1024
@@ -179,6 +179,7 @@ class _Upload:
         self._received = self._length = 0
         self._sha256, self._sha512_256 = hashlib.sha256(), hashlib.new("sha512_256")
         self._inflate: zlib._Decompress | None = None
+        self._headers = Headers()
         self._first = bytearray()
         self._begun = False
         place.mkdir(mode=0o700)
@@ -219,6 +220,10 @@ class _Upload:
         self._length += len(data)
         if self._length > self._max_bytes:
             raise self._too_large()
+        try:
+            self._headers.feed(data)
+        except Unfit as exc:
+            raise self._refused(str(exc)) from exc
         self._sha256.update(data)
         self._sha512_256.update(data)
         self._file.write(data)

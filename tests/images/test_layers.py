@@ -17,6 +17,7 @@ from flynn_aio.model import LAYER_TYPE, ImageLayer
 from flynn_aio.settings import ImageSettings
 
 from ..support.layers import digest, layer_tar
+from .test_tars import HOLES
 
 TAR = layer_tar({"hello.txt": b"hello\n" * 1000})
 ID = digest(TAR)
@@ -95,6 +96,7 @@ async def test_a_gzip_of_several_members_is_kept_as_the_tar_in_all_of_them(layer
         (ID, b"\x1f\x8bnonsense", "is no proper gzip"),
         (digest(bytes(MAX + 1)), bytes(MAX + 1), f"is larger than the {MAX} bytes of images.max_layer_bytes"),
         (ID, gzip.compress(bytes(MAX * 100)), "is larger than"),
+        (digest(HOLES), HOLES, "has a sparse file in it, which layers cannot have"),
         (ID, gzip.compress(TAR) + gzip.compress(b"more")[:-9], "ends in the middle of its gzip"),
         (ID, gzip.compress(TAR) + b"more", "is no proper gzip"),
         (ID, gzip.compress(bytes(MAX)) * 100, "is larger than"),
@@ -109,6 +111,7 @@ async def test_a_gzip_of_several_members_is_kept_as_the_tar_in_all_of_them(layer
         "bad-gzip",
         "big",
         "bomb",
+        "holes",
         "cut-member",
         "bad-member",
         "bombs",
