@@ -92,6 +92,7 @@ async def run(
                 clock,
                 git=receive.app,
                 layers=layers,
+                slugs=receive.slugs,
                 providers=Providers(settings.providers, services),
             ) as controller,
             open_front(

@@ -26,7 +26,7 @@ from .api import Api
 from .connection import ASGIApp, AttachServer, Connection, FollowServer, hypercorn_config
 from .documents import documents
 from .flows import Flows, HangUps
-from .request import Parts, Status
+from .request import Parts, Slugs, Status
 from .routes import find_image
 
 Door = Literal["controller", "git", "images"]
@@ -117,6 +117,7 @@ async def open_controller(
     git: ASGIApp,
     providers: Providers,
     layers: Layers,
+    slugs: Slugs,
     status: Callable[[], Awaitable[Status]] | None = None,
 ) -> AsyncIterator[Controller]:
     """Have the API, the image service and the git door while the block runs; leaving it drains them.
@@ -125,6 +126,7 @@ async def open_controller(
         git: the application behind the git door, for host `git.D`.
         providers: asks those who make resources.
         layers: what the image service keeps, behind host `images.D`.
+        slugs: what it sends and takes beside them.
         status: asks how the appliance is; without it, it is well.
 
     Cancellation: skips the drain. Attached jobs are killed, detached ones run on.
@@ -139,6 +141,7 @@ async def open_controller(
             engine=engine,
             logs=logs,
             layers=layers,
+            slugs=slugs,
             services=services,
             providers=providers,
             clock=clock,

@@ -7,15 +7,17 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from ..errors import EngineError, NotFound, StartError, ValidationError
+from ..errors import EngineError, FlynnError, NotFound, StartError, ValidationError
 from ..images import LayerError
 from ..model import Artifact, ImageManifest, image_artifact, image_layers, is_layer_id
 from ..store import changes
 from .body import read_json, read_pieces
-from .request import Parts, Reply, Request, reply
+from .request import Parts, Reply, Request, Stream, reply
+from .shape import Param
 
 logger = logging.getLogger(__name__)
 
+RUNNER = Param("runner", "the uri of the runner image it ran on, so that it gets the one of the same language here")
 PIECE_WITHIN_S = 300.0
 """Between two pieces of a layer; a client that is silent for longer has gone."""
 
@@ -27,6 +29,16 @@ async def get_layer(parts: Parts, request: Request) -> Reply:
     if found is None:
         raise NotFound(f"layer {layer!r} is not here")
     return reply(found)
+
+
+async def get_tar(parts: Parts, request: Request) -> Stream:
+    """Send a layer: the tar as it was sent, not in gzip. Its SHA-256 is its id."""
+    layer = request.params["layer"]
+    size = await parts.layers.size(layer) if is_layer_id(layer) else None
+    if size is None:
+        raise NotFound(f"layer {layer!r} is not here")
+    length = (b"content-length", str(size).encode())
+    return Stream("application/tar", parts.layers.open_tar(layer), headers=(length,))
 
 
 async def create_layer(parts: Parts, request: Request) -> Reply:
@@ -42,6 +54,27 @@ async def create_layer(parts: Parts, request: Request) -> Reply:
                 raise ValidationError(f"must be the SHA-256 of a tar in hex, not {layer!r}", field="layer")
             return reply(await parts.layers.receive(layer, pieces))
         except (ValidationError, LayerError):
+            await _discard(pieces, at_most=parts.layers.max_bytes)
+            raise
+
+
+async def get_slug(parts: Parts, request: Request) -> Stream:
+    """Send a slug, what `git push` made of an app: a tar in gzip."""
+    slug = request.params["slug"]
+    if not await parts.slugs.is_there(slug):
+        raise NotFound(f"slug {slug!r} is not here")
+    return Stream("application/gzip", parts.slugs.open_tar(slug))
+
+
+async def create_slug(parts: Parts, request: Request) -> Reply:
+    """Take a slug, a tar in gzip, and create the two artifacts of a release of it: the runner and the slug.
+
+    A slug no release is made of within an hour goes again.
+    """
+    async with aclosing(read_pieces(request, within_s=PIECE_WITHIN_S)) as pieces:
+        try:
+            return reply(await parts.slugs.receive(pieces, runner=request.first("runner")))
+        except FlynnError:
             await _discard(pieces, at_most=parts.layers.max_bytes)
             raise
 

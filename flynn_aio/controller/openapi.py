@@ -15,7 +15,7 @@ from .api import STATUSES, ErrorBody
 from .json_schema import Components, Schema, summary
 from .request import EVENT_STREAM, JSON
 from .routes import Auth, Endpoint
-from .shape import EventStream, Html, Lines, Param, Pem, Tar
+from .shape import EventStream, GzippedTar, Html, Lines, Param, Pem, Tar
 
 INFO = """\
 The API of Flynn's controller, version 1.
@@ -27,7 +27,12 @@ same as leaving a field out, and a field that is left out of an answer is empty.
 """
 
 TEXT = "text/plain"
-OTHER_MEDIA: dict[object, str] = {Pem: "application/x-x509-ca-cert", Tar: "application/tar", Html: "text/html"}
+OTHER_MEDIA: dict[object, str] = {
+    Pem: "application/x-x509-ca-cert",
+    Tar: "application/tar",
+    GzippedTar: "application/gzip",
+    Html: "text/html",
+}
 
 SECURITY: dict[Auth, list[Schema]] = {
     Auth.KEY: [{"key": []}],

@@ -5,9 +5,10 @@ knows nothing of ASGI, sockets or statuses: it returns a `Reply` or a `Stream`, 
 `FlynnError`.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 from msgspec import UNSET, Struct, UnsetType
@@ -18,7 +19,7 @@ from ..engine import Engine
 from ..errors import NotFound
 from ..images import Layers
 from ..logs import Logs
-from ..model import as_uuid, encode
+from ..model import Artifact, as_uuid, encode
 from ..providers import Providers
 from ..settings import ControllerSettings
 from ..store import Keyring, Store
@@ -63,6 +64,20 @@ class Documents:
     policy: str
 
 
+class Slugs(Protocol):
+    """Who keeps the slugs that pushes make: `receive.SlugTransfer`."""
+
+    async def is_there(self, slug: str) -> bool: ...
+
+    def open_tar(self, slug: str) -> AbstractAsyncContextManager[AsyncGenerator[bytes, None]]:
+        """Have a slug as a tar in gzip while the block runs."""
+        ...
+
+    async def receive(self, pieces: AsyncIterator[bytes], *, runner: str = "") -> list[Artifact]:
+        """Keep a slug that comes as a tar in gzip; return its runner and itself, once they are stored."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The parts of the appliance the API speaks for.
@@ -81,6 +96,7 @@ class Parts:
     engine: Engine
     logs: Logs
     layers: Layers
+    slugs: Slugs
     services: Services
     providers: Providers
     clock: Clock

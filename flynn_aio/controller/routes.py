@@ -57,7 +57,7 @@ from . import (
     volumes,
 )
 from .request import Handler, Parts, Request, StatusReply
-from .shape import Html, Param, Pem, Tar
+from .shape import GzippedTar, Html, Param, Pem, Tar
 from .wire import (
     AppRequest,
     AppUpdateRequest,
@@ -204,8 +204,19 @@ TABLE = (
 
 IMAGES = (
     Endpoint("GET", "/layer/:layer", images.get_layer, gives=ImageLayer),
+    Endpoint("GET", "/layer/:layer/tar", images.get_tar, gives=Tar),
     Endpoint("POST", "/layer/:layer", images.create_layer, takes=Tar, gives=ImageLayer, streams=True),
     Endpoint("POST", "/artifact", images.create_artifact, takes=ImageManifest, gives=Artifact),
+    Endpoint("GET", "/slug/:slug", images.get_slug, gives=GzippedTar),
+    Endpoint(
+        "POST",
+        "/slug",
+        images.create_slug,
+        takes=GzippedTar,
+        gives=list[Artifact],
+        params=(images.RUNNER,),
+        streams=True,
+    ),
 )
 """The image service's own, behind another host name."""
 

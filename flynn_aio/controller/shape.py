@@ -27,6 +27,10 @@ class Tar:
     """A tar archive."""
 
 
+class GzippedTar:
+    """A tar archive in gzip."""
+
+
 class Html:
     """A page for a browser."""
 

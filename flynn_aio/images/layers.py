@@ -16,13 +16,15 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import trio
 
-from ..errors import FlynnError, MalformedInput, ValidationError
+from ..errors import FlynnError, MalformedInput, NotFound, ValidationError
 from ..model import LAYER_TYPE, ImageLayer, decode, encode
 from ..settings import MIB, ImageSettings
 from .tars import BLOCK_BYTES, Headers, Unfit
@@ -74,6 +76,27 @@ class Layers:
             return decode((place / DESCRIPTION).read_bytes(), ImageLayer)
         except (FileNotFoundError, MalformedInput):  # damaged by a disk or a hand: as good as none
             return None
+
+    async def size(self, layer: str) -> int | None:
+        """Return the length of a layer's tar in bytes, if it is here. Who only reads it does not hold it."""
+        try:
+            return (await trio.Path(self._directory / layer / TAR).stat()).st_size
+        except FileNotFoundError:
+            return None
+
+    @asynccontextmanager
+    async def open_tar(self, layer: str) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        """Have the bytes of a layer's tar while the block runs. A sweep meanwhile takes only its name.
+
+        Raises:
+            NotFound: it is not here.
+            LayerError: it cannot be read; also in the middle.
+        """
+        try:
+            with await trio.to_thread.run_sync((self._directory / layer / TAR).open, "rb") as file:
+                yield _batches(layer, file)
+        except FileNotFoundError:
+            raise NotFound(f"layer {layer!r} is not here") from None
 
     async def receive(self, layer: str, pieces: AsyncIterator[bytes]) -> ImageLayer:
         """Keep a layer, once all of it has come and it is what it is said to be.
@@ -167,6 +190,14 @@ class Layers:
             place = self._directory / name
             moved.append(place.rename(self._directory / f"{OLD}{os.urandom(8).hex()}"))
         return moved
+
+
+async def _batches(layer: str, file: BinaryIO) -> AsyncGenerator[bytes, None]:
+    try:
+        while batch := await trio.to_thread.run_sync(file.read, BATCH_BYTES):
+            yield batch
+    except OSError as exc:
+        raise LayerError(f"reading layer {layer}: {exc.strerror}") from exc
 
 
 class _Upload:

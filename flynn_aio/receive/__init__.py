@@ -16,5 +16,16 @@ Words used here:
 from .http import GitHTTP
 from .receive import Receive, open_receive
 from .stack import Stack, StackError, StackImage, StackImages, plain_images
+from .transfer import SlugTransfer
 
-__all__ = ["GitHTTP", "Receive", "Stack", "StackError", "StackImage", "StackImages", "open_receive", "plain_images"]
+__all__ = [
+    "GitHTTP",
+    "Receive",
+    "SlugTransfer",
+    "Stack",
+    "StackError",
+    "StackImage",
+    "StackImages",
+    "open_receive",
+    "plain_images",
+]

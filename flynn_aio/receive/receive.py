@@ -5,13 +5,14 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import trio
 
 from ..clock import Clock
 from ..engine import Engine
 from ..errors import FlynnError
-from ..model import SLUGBUILDER_TYPE, ReleaseID
+from ..model import SLUGBUILDER_TYPE, ReleaseID, Time
 from ..settings import BuildSettings
 from ..store import Database, Keyring, Store, queries
 from .build import Builder
@@ -21,12 +22,15 @@ from .push import Pushes
 from .repo import Repositories
 from .slugs import Slugs, Used
 from .stack import Stack
+from .transfer import SlugTransfer
 
 logger = logging.getLogger(__name__)
 
 NO_RELEASE = ReleaseID("")
 """What jobs have that run no release, such as builds."""
 
+HELD = timedelta(hours=1)
+"""For how long a slug that came from elsewhere waits for its release: an import may restore databases first."""
 SWEEP_PAUSE_S = 60.0
 """At least so long between two sweeps: a disk that is freed a minute later is freed in time."""
 
@@ -38,10 +42,12 @@ class Receive:
     Attributes:
         app: the ASGI application for `git.DOMAIN`.
         stack: the images apps are built and run in.
+        slugs: takes slugs out of the cluster and into it.
     """
 
     app: GitHTTP
     stack: Stack
+    slugs: SlugTransfer
 
 
 @asynccontextmanager
@@ -59,11 +65,15 @@ async def open_receive(
     stack = Stack(settings, engine)
     builder = Builder(settings=settings, engine=engine, clock=clock, images=stack, host_env=dict(os.environ))
     pushes = Pushes(settings, store, builder, slugs, clock, tail)
-    janitor = Janitor(store, engine, slugs, repositories)
+    janitor = Janitor(store, engine, slugs, repositories, clock)
     await janitor.end_builds()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(janitor.run)
-        yield Receive(app=GitHTTP(store, keys, repositories, pushes.decide), stack=stack)
+        yield Receive(
+            app=GitHTTP(store, keys, repositories, pushes.decide),
+            stack=stack,
+            slugs=SlugTransfer(store, slugs, stack, clock, stack=settings.stack),
+        )
         nursery.cancel_scope.cancel()
 
 
@@ -73,11 +83,12 @@ class Janitor:
     It remembers nothing; what a crash left half made goes the same way.
     """
 
-    def __init__(self, store: Store, engine: Engine, slugs: Slugs, repositories: Repositories) -> None:
+    def __init__(self, store: Store, engine: Engine, slugs: Slugs, repositories: Repositories, clock: Clock) -> None:
         self._store = store
         self._engine = engine
         self._slugs = slugs
         self._repositories = repositories
+        self._clock = clock
 
     async def end_builds(self) -> None:
         """End builds of an earlier life: their pushers have gone with it."""
@@ -107,11 +118,17 @@ class Janitor:
             logger.info("what nobody uses removed", extra={"names": gone})
 
     async def _find_used(self) -> Used:
-        return await self._store.read(_used)
+        since = Time.of(self._clock.now() - HELD)
+        return await self._store.read(lambda db: _used(db, since))
 
 
-def _used(db: Database) -> Used:
-    """Tell what is in use. The jobs of a deleted release may still be draining, on a slug it cannot name any more."""
+def _used(db: Database, since: Time) -> Used:
+    """Tell what is in use. The jobs of a deleted release may still be draining, on a slug it cannot name any more.
+
+    Args:
+        since: a slug whose artifact is not older may still get its release.
+    """
     known = {NO_RELEASE, *(release.id for release in queries.releases(db))}
     draining = any(job.job.release not in known for job in queries.placed_jobs(db))
-    return Used(slugs=None if draining else queries.live_slugs(db), apps={app.id for app in queries.apps(db)})
+    slugs = None if draining else queries.live_slugs(db) | queries.new_slugs(db, since)
+    return Used(slugs=slugs, apps={app.id for app in queries.apps(db)})

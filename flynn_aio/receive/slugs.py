@@ -46,6 +46,14 @@ class Used:
     apps: Collection[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """Where a slug from elsewhere is put: the archive it comes as, and the directory it becomes."""
+
+    archive: Path
+    slug: Path
+
+
 class Slugs:
     """The slugs and caches of one appliance."""
 
@@ -107,6 +115,29 @@ class Slugs:
             good.rename(old)
         place.cache.rename(good)
         await remove([old])
+
+    @asynccontextmanager
+    async def open_arrival(self, slug: str) -> AsyncIterator[Arrival]:
+        """Have the directories of a slug that comes whole, from elsewhere. It is kept only if `accept` was called.
+
+        Nothing sweeps it while the block runs; after that an artifact must name it.
+        """
+        work = self._work / slug
+        arrival = Arrival(archive=work / "slug.tar.gz", slug=self._slugs / f"{NEW}{slug}")
+        self._held.add(slug)
+        try:
+            _make(work, owner=0)
+            _make(arrival.slug)
+            yield arrival
+        finally:
+            self._held.discard(slug)
+            with trio.move_on_after(CLEANUP_S, shield=True):
+                await remove([work, arrival.slug])
+
+    async def accept(self, slug: str, arrival: Arrival) -> None:
+        """Give a slug that has arrived its name, once its bytes are on the disk."""
+        await _command("sync", "--file-system", str(arrival.slug))
+        arrival.slug.rename(self.slug(slug))
 
     async def unpublish(self, build: str) -> None:
         """Remove a slug that no release came to refer to."""

@@ -160,6 +160,12 @@ def live_slugs(db: Database) -> set[str]:
     return {slug for (text,) in _all(db, sql) if (slug := rows.artifact(text).slug)}
 
 
+def new_slugs(db: Database, since: Time) -> set[str]:
+    """Return the ids of the slugs whose artifact is no older than that: a release of them may be on its way."""
+    found = [rows.artifact(text) for (text,) in _all(db, "SELECT doc FROM artifacts WHERE uri LIKE 'slug:%'")]
+    return {one.slug for one in found if one.slug and one.created_at and one.created_at >= since}
+
+
 def unused_artifacts(db: Database, ids: Iterable[ArtifactID]) -> list[Artifact]:
     """Return those of these artifacts that no undeleted release is made of; never one of the system's."""
     sql = """SELECT doc FROM artifacts WHERE id IN (SELECT value FROM json_each(?))

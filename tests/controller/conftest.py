@@ -90,6 +90,7 @@ async def open_stage(store, clock, settings, tmp_path):
                 clock,
                 git=git,
                 layers=layers,
+                slugs=None,
                 status=status,
                 providers=providers,
             ) as controller,

@@ -1,12 +1,14 @@
 """The image service over its own door, and the life of what it keeps."""
 
 import base64
+import gzip
 import os
 
 import h11
 import pytest
 import trio
 
+from flynn_aio.errors import NotFound
 from flynn_aio.images import janitor
 from flynn_aio.images.janitor import sweep_layers
 from flynn_aio.model import LAYER_TYPE
@@ -268,3 +270,43 @@ async def test_an_image_of_layers_goes_with_its_last_release_and_job(stage, imag
     assert stage.engine.layered
     await stage.engine.remove(job.id)
     await _until(lambda: not stage.engine.layered)
+
+
+async def test_a_layer_comes_out_as_it_went_in(open_stage):
+    big = layer_tar({"big": os.urandom(3 * 1024 * 1024)})
+    async with open_stage() as stage:
+        client = HTTPClient(stage.controller.dial("images"), key=KEY)
+        stage.clients.append(client)
+        await client.post(f"/layer/{digest(big)}", gzip.compress(big, 1))
+        found = await client.get(f"/layer/{digest(big)}/tar")
+        assert (found.status, found.content_type, found.body == big) == (200, "application/tar", True)
+        assert found.headers["content-length"] == str(len(big))  # so that whoever writes a tar of it need not keep it
+
+
+async def test_a_layer_that_is_swept_while_it_is_sent_is_sent_whole(stage, layer_dir):
+    await stage.layers.receive(digest(OWN), pieces(OWN))
+    async with stage.layers.open_tar(digest(OWN)) as tar:
+        (layer_dir / digest(OWN)).rename(layer_dir / ".old-1")
+        assert b"".join([piece async for piece in tar]) == OWN
+    with pytest.raises(NotFound):
+        async with stage.layers.open_tar(digest(OWN)):
+            pass
+
+
+async def pieces(data):
+    yield data
+    await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("layer", ["0" * 64, "x", "..", "%2e%2e%2fslugs"])
+async def test_a_layer_that_is_not_there_has_no_tar(images, layer):
+    found = await images.get(f"/layer/{layer}/tar")
+    assert (found.status, found.body) == (404, b"")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", f"/layer/{'0' * 64}/tar"), ("GET", "/slug/x"), ("POST", "/slug")])
+async def test_layers_and_slugs_are_for_those_with_the_key(stage, method, path):
+    stranger = HTTPClient(stage.controller.dial("images"), key="wrong")
+    stage.clients.append(stranger)
+    asked = stranger.get(path) if method == "GET" else stranger.post(path, b"x")
+    assert (await asked).status == 401
