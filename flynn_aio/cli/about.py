@@ -18,7 +18,7 @@ def help_(args: Args, session: Session) -> None:
     if args.flag("--json"):
         import json
 
-        texts = {name: command_help(command) for name, command in sorted(COMMANDS.items()) if command.place}
+        texts = {name: command_help(command) for name, command in sorted(COMMANDS.items())}
         show(json.dumps(texts, indent="\t", ensure_ascii=False))
     elif args.text("<command>"):
         show(command_help(find(args.text("<command>"))))

@@ -93,6 +93,12 @@ class Answer:
         self.close()
 
     @property
+    def length(self) -> int | None:
+        """How many bytes the body has; ``None`` when the server did not say."""
+        text = self._response.headers.get("content-length", "")
+        return int(text) if text.isdecimal() else None
+
+    @property
     def leaves_it_open(self) -> bool:
         """Whether the connection can be used again."""
         return self._response.leaves_it_open

@@ -21,7 +21,7 @@ class Command(NamedTuple):
     """A command and where its function is.
 
     Attributes:
-        place: ``module:function`` in this package; empty for what Flynn has and we do not have yet.
+        place: ``module:function`` in this package.
         summary: its line in the list; empty when it is not listed.
         options_first: whether what follows the first argument is somebody else's.
     """
@@ -58,8 +58,8 @@ COMMANDS = {  # in the order in which `flynn help` lists them
     "release": Command("release:release", "manage app releases"),
     "deployment": Command("deployment:deployment", "list deployments"),
     "volume": Command("volume:volume", "manage volumes"),
-    "export": Command("", ""),
-    "import": Command("", ""),
+    "export": Command("exporting:export", "export app data"),
+    "import": Command("importing:import_", "create app from exported data"),
     "completion": Command("completion:completion", "print a script for your shell's completion"),
     "version": Command("about:version", "show flynn version"),
     "complete": Command("completion:complete", ""),
@@ -109,15 +109,13 @@ def find(name: str) -> Command:
     """Return the command of that name.
 
     Raises:
-        Failure: there is none, or not yet.
+        Failure: there is none.
     """
     command = COMMANDS.get(name)
     if command is None:
         from .similar import did_you_mean
 
         raise Failure(f"{name} is not a flynn command. See 'flynn help'", hint=did_you_mean(name, listed()))
-    if not command.place:
-        raise Failure(f"'flynn {name}' is not available yet", hint="'flynn help' lists what is")
     return command
 
 

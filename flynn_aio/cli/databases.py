@@ -69,7 +69,14 @@ def find(session: Session, kind: Kind) -> Database:
     Raises:
         Failure: it has none, or lacks what is needed to get there.
     """
-    env: dict[str, str] = _release(session, session.app, "app").get("env") or {}
+    return of_env(session, kind, _release(session, session.app, "app").get("env") or {})
+
+
+def of_env(session: Session, kind: Kind, env: Mapping[str, str]) -> Database:
+    """Return the database that an app's variables name.
+
+    Raises: as `find`.
+    """
     if not env.get(kind.app):
         raise Failure(
             f"No {kind.name} {kind.what} found. Provision one with `flynn resource add {kind.name}`",
@@ -94,7 +101,7 @@ def _release(session: Session, app: str, whose: str) -> dict[str, Any]:
 
 def console(session: Session, database: Database, command: Sequence[str]) -> int:
     """Run a console with our streams, and return its exit code."""
-    job = _job(session, database, command, env={**database.env, **PAGER})
+    job = tool_job(session, database, command, env={**database.env, **PAGER})
     return attached(session.client, session.app, job, session.environ).code
 
 
@@ -103,7 +110,7 @@ def dump(session: Session, database: Database, command: Sequence[str], args: Arg
 
     A file that is there is replaced once the dump is complete, and not before.
     """
-    job = _job(session, database, command, env=database.env)
+    job = tool_job(session, database, command, env=database.env)
     name = args.value("--file")
     with Progress("dumping", quiet=args.flag("--quiet")) as progress:
         if not name:
@@ -124,7 +131,7 @@ def restore(
     Args:
         scratch: the job has space of its own at ``/data``.
     """
-    job = _job(session, database, command, env=database.env)
+    job = tool_job(session, database, command, env=database.env)
     if scratch:
         job["data"] = True
     name = args.value("--file")
@@ -142,6 +149,7 @@ def restore(
             os.close(stdin)
 
 
-def _job(session: Session, database: Database, command: Sequence[str], *, env: Mapping[str, str]) -> dict[str, Any]:
+def tool_job(session: Session, database: Database, command: Sequence[str], *, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return the job that runs a tool of the database's."""
     args = args_of(session.client, database.release, command)
     return {"release": database.release, "args": args, "disable_log": True, **({"env": dict(env)} if env else {})}

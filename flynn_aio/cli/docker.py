@@ -66,7 +66,7 @@ def docker(args: Args, session: Session) -> None:
 
 def _push(name: str, session: Session) -> None:
     tell(f"deploying Docker image: {name}")
-    service = _image_service(session.cluster)
+    service = image_service(session.cluster)
     client = session.client
     app = client.get(f"/apps/{part(session.app)}")
     tool = find_tool(name)
@@ -81,7 +81,12 @@ def _push(name: str, session: Session) -> None:
     tell("Docker image deployed, scale it with 'flynn scale app=N'")
 
 
-def _image_service(cluster: Cluster) -> Client:
+def image_service(cluster: Cluster) -> Client:
+    """Return the cluster's image service.
+
+    Raises:
+        Failure: it has none.
+    """
     if not cluster.image_url:
         raise Failure(
             f"cluster {quoted(cluster.name)} has no image URL",

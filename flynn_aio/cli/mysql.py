@@ -3,7 +3,7 @@
 Source: `cli.md` §5.7, `controller-api.md` §12; Flynn `cli/mysql.go`.
 """
 
-from .databases import MYSQL, console, dump, find, restore
+from .databases import MYSQL, Database, console, dump, find, restore
 from .session import Session
 from .usage import Args
 
@@ -33,11 +33,20 @@ def mysql(args: Args, session: Session) -> int:
         $ flynn mysql restore -f db.dump
     """
     database = find(session, MYSQL)
-    user, name = database.env["MYSQL_USER"], database.env["MYSQL_DATABASE"]
-    client = ["mysql", "-u", user, "-D", name]
+    client = client_command(database)
     match args.words:
         case ("console",):
             return console(session, database, [*client, *args.all("<argument>")])
         case ("dump",):
-            return dump(session, database, ["mysqldump", "-h", database.env["MYSQL_HOST"], "-u", user, name], args)
+            return dump(session, database, dump_command(database), args)
     return restore(session, database, client, args).code
+
+
+def client_command(database: Database) -> list[str]:
+    """Return what opens a console, and restores a dump from its input."""
+    return ["mysql", "-u", database.env["MYSQL_USER"], "-D", database.env["MYSQL_DATABASE"]]
+
+
+def dump_command(database: Database) -> list[str]:
+    env = database.env
+    return ["mysqldump", "-h", env["MYSQL_HOST"], "-u", env["MYSQL_USER"], env["MYSQL_DATABASE"]]

@@ -48,7 +48,7 @@ def pg(args: Args, session: Session) -> int:
             return console(session, database, ["psql", *args.all("<argument>")])
         case ("dump",):
             return dump(session, database, DUMP, args)
-    jobs = _jobs(args.value("--jobs"))
+    jobs = count_of(args.value("--jobs"))
     if jobs > 1 and _is_older(session, _FIRST_WITH_DATA):
         tell(
             f"WARN: cluster versions prior to {_FIRST_WITH_DATA} don't support the --jobs argument "
@@ -71,7 +71,12 @@ def restore_command(database: str, jobs: int) -> list[str]:
     return ["bash", "-c", f"set -o pipefail; cat > /data/temp.dump && {parallel}"]
 
 
-def _jobs(text: str) -> int:
+def count_of(text: str) -> int:
+    """Read a number of jobs.
+
+    Raises:
+        Failure: it is none, or too many.
+    """
     jobs = whole(text)
     if not jobs or jobs > MOST_JOBS:
         raise Failure(f"invalid number of jobs: {text}", hint=f"it is a number from 1 to {MOST_JOBS}")

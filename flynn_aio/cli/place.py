@@ -53,7 +53,7 @@ def place(typed: Sequence[str]) -> Place:
 def _inside(name: str, typed: Sequence[str], unfinished: str) -> Place:
     """Return what may come inside a command."""
     command = commands.COMMANDS.get(name)
-    if command is None or not command.place:
+    if command is None:
         return Place()
     grammar = usage.read(commands.command_help(command))
     places: list[str] = []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -69,11 +70,11 @@ class Person:
         out, err = self.capsys.readouterr()
         return Done.of(code, out, err)
 
-    def flynn_process(self, *argv: str, stdin: str = "") -> Done:
+    def flynn_process(self, *argv: str, stdin: str = "", stdin_from: IO[bytes] | None = None) -> Done:
         """Run a command as a process of its own."""
         done = subprocess.run(
             [sys.executable, "-m", "flynn_aio.cli.main", *argv],
-            input=stdin,
+            **({"stdin": stdin_from} if stdin_from else {"input": stdin}),
             capture_output=True,
             text=True,
             check=False,

@@ -21,7 +21,7 @@ KEY = "testkey"
 
 @dataclass(frozen=True)
 class Request:
-    """What came in. `body` is the decoded JSON, or ``None``; of a layer, its bytes."""
+    """What came in. `body` is the decoded JSON, or ``None``; of a layer or slug, its bytes."""
 
     method: str
     path: str
@@ -116,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
             parts.path,
             dict(parse_qsl(parts.query, keep_blank_values=True)),
             {key.lower(): value for key, value in self.headers.items()},
-            raw if parts.path.startswith("/layer/") else json.loads(raw) if raw else None,
+            raw if parts.path.startswith(("/layer/", "/slug")) else json.loads(raw) if raw else None,
             id(self.connection),
         )
         self._say(request, self.server.controller.answer_to(request))

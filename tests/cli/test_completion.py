@@ -146,14 +146,14 @@ FREE = {
 """Names of values that nobody can list: new ones, numbers, files (the shell knows those)."""
 NEW = {
     ("create", "<name>"), ("cluster add", "<cluster-name>"), ("login", "<cluster-name>"), ("provider add", "<name>"),
-    ("remote add", "<remote>"), ("run", "<command>"),
+    ("import", "<name>"), ("remote add", "<remote>"), ("run", "<command>"),
 }  # fmt: skip
 
 
 def places_of_values():
     for name, command in COMMANDS.items():
-        grammar = usage.read(command_help(command)) if command.place else None
-        for line in grammar.lines if grammar else ():
+        grammar = usage.read(command_help(command))
+        for line in grammar.lines:
             yield from (Place(command=name, subcommand=line.words, value=each.name) for each in line.arguments)
             for option in grammar.options:
                 if option.name in line.options and option.takes_value:

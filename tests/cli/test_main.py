@@ -10,7 +10,6 @@ import time
 import pytest
 
 import flynn_aio
-from flynn_aio.cli.commands import COMMANDS
 
 from .fake_controller import Stream, error, frame
 from .nouns import APP
@@ -19,7 +18,7 @@ USAGE = "usage: flynn [-a <app>] [-c <cluster>] <command> [<args>...]"
 LISTED = [
     "help", "cluster", "create", "delete", "apps", "info", "ps", "kill", "log", "scale", "run", "env", "limit", "meta",
     "route", "pg", "mysql", "mongodb", "redis", "provider", "docker", "remote", "resource", "release", "deployment",
-    "volume", "completion", "version",
+    "volume", "export", "import", "completion", "version",
 ]  # fmt: skip
 
 
@@ -70,7 +69,6 @@ def test_version(person, argv):
             "usage: flynn limit [-t <proc>] [--json]\n       flynn limit set <proc> <var>=<val>...",
             "",
         ),
-        (["export"], "", "'flynn export' is not available yet"),
     ],
 )
 def test_usage_mistakes(person, argv, out, err):
@@ -83,12 +81,6 @@ def test_long_usage_lines_are_printed_as_one(person):
     lines = person.flynn("run").out.splitlines()
     assert len(lines) == 1
     assert lines[0].endswith("[--profiles <profiles>] [--mounts-from <proc>] [--] <command> [<argument>...]")
-
-
-@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if not command.place])
-def test_flynns_other_commands_are_known_but_not_there(person, name):
-    done = person.flynn(name)
-    assert (done.err, done.hint) == (f"'flynn {name}' is not available yet\n", "'flynn help' lists what is")
 
 
 @pytest.mark.parametrize(

@@ -122,10 +122,7 @@ def test_any_arguments_either_fit_or_get_the_usage(argv):
         assert all(place in argv for places in result.arguments.values() for place in places)
 
 
-COMMANDS_WITH_HELP = [name for name, command in COMMANDS.items() if command.place]
-
-
-@pytest.mark.parametrize("name", COMMANDS_WITH_HELP)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_grammar_whose_options_are_all_explained(name):
     text = command_help(COMMANDS[name])
     grammar = usage.read(text)
