@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 
 import trio
@@ -279,9 +280,22 @@ def diary(settings: Settings, *, to_file: bool) -> Iterator[None]:
 
 
 def _file(path: Path) -> logging.Handler:
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_FILE_BYTES, backupCount=1, delay=True)
+    handler = _PrivateFile(path, maxBytes=LOG_FILE_BYTES, backupCount=1, delay=True)
     handler.setFormatter(_Lines(timestamps=True))
     return handler
+
+
+class _PrivateFile(logging.handlers.RotatingFileHandler):
+    """A file only its owner may read, and so is the next one."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_private)
+
+
+def _open_private(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)  # one that an older version has made
+    return descriptor
 
 
 def _is_audit(record: logging.LogRecord) -> bool:

@@ -17,6 +17,7 @@ from contextlib import (
     suppress,
 )
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
 import trio
@@ -221,6 +222,7 @@ async def _in_thread(blocking: Callable[[], T], /) -> T:
 def _prepare(settings: StoreSettings) -> None:
     settings.path.parent.mkdir(parents=True, exist_ok=True)
     remove_copy(settings.path)
+    _make_private(settings.path)
     with _translated("opening", settings), closing(_connect(settings)) as db:
         db.conn.execute("PRAGMA journal_mode = WAL")
         if problems := [row[0] for row in db.conn.execute("PRAGMA quick_check(3)") if row[0] != "ok"]:
@@ -235,6 +237,23 @@ def _prepare(settings: StoreSettings) -> None:
                 "start that version, or restore a backup from before"
             )
         migrations.apply(db)
+
+
+def _make_private(path: Path) -> None:
+    """Let nobody else read the database: it has passwords and TLS keys in it. SQLite makes what lies beside it alike.
+
+    Raises:
+        Unavailable: the file cannot be made, or is somebody else's.
+    """
+    try:
+        path.touch(mode=0o600)
+        for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            if file.exists() and file.stat().st_mode & 0o077:  # an older version's
+                file.chmod(0o600)
+    except OSError as exc:
+        raise Unavailable(
+            f"opening the database {path}: {exc.strerror}; look at its disk, and whether it may be written"
+        ) from exc
 
 
 def _connect(settings: StoreSettings, *, read_only: bool = False) -> Database:

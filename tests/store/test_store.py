@@ -118,6 +118,17 @@ async def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path, c
     assert path.read_bytes() == content
 
 
+async def test_nobody_else_may_read_the_database_also_one_that_was_open_to_all(tmp_path, clock):
+    """It holds the apps' variables and TLS keys."""
+    settings = StoreSettings(path=tmp_path / "flynn.db")
+    for _ in range(2):
+        async with open_store(settings, clock) as store:
+            await store.transact(lambda tx: changes.set_cluster_value(tx, "a", "b"))
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("flynn.db*")}
+            assert modes == dict.fromkeys(("flynn.db", "flynn.db-wal", "flynn.db-shm"), 0o600)
+        settings.path.chmod(0o644)
+
+
 async def test_a_database_of_a_newer_version_is_refused(tmp_path, clock):
     settings = StoreSettings(path=tmp_path / "flynn.db")
     async with open_store(settings, clock):
