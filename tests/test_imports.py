@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "controller": {"model", "store", "engine", "logs", "discoverd", "providers", "images"},
     "cli": {"model"},
 }
-COMMON = {"errors", "clock", "watch", "settings"}
+COMMON = {"audit", "errors", "clock", "watch", "settings"}
 THIRD_PARTY: dict[str, set[str]] = {
     "model": {"msgspec"},
     "store": {"msgspec", "sqlite_utils"},

@@ -20,10 +20,9 @@ from urllib.parse import parse_qs
 import trio
 from msgspec import UNSET, Struct, UnsetType
 
+from ..audit import GONE, Audit
 from ..errors import FlynnError, NotFound, Unauthorized, Unavailable, ValidationError
 from ..model import encode
-from ..store import last_hop
-from .audit import GONE, Audit
 from .body import Disconnected, read_body
 from .connection import WATCHED, Message, Receive, Scope, Send, Watched
 from .request import EMPTY, JSON, Head, Parts, Reply, Request
@@ -123,6 +122,11 @@ def password_of(headers: Mapping[str, str]) -> str:
         return ""
 
 
+def audit_of(head: Head) -> Audit:
+    """Return what writes the lines about a request."""
+    return Audit(head.method, head.path, address=head.address, agent=head.headers.get("user-agent", ""))
+
+
 def parse_query(text: str) -> dict[str, list[str]]:
     """Return every value of every query parameter, in order."""
     try:
@@ -146,7 +150,7 @@ class Api:
         head = Head(method=scope["method"], target=target.decode("latin-1"), headers=by_name(scope["headers"]))
         watched: Watched | None = scope.get("extensions", {}).get(WATCHED)
         del scope  # a stream may go on for days
-        audit, status = Audit(head), GONE
+        audit, status = audit_of(head), GONE
         try:
             async with AsyncExitStack() as open_source:
                 match await self._answer(head, audit, receive, open_source):
@@ -193,8 +197,7 @@ class Api:
             password = query.get("key", [""])[0]
         if rule is Auth.OPTIONAL and not password:
             return ""
-        address = last_hop(head.headers.get("x-forwarded-for", ""))
-        return await self._parts.keys.authenticate(password, address=address)
+        return await self._parts.keys.authenticate(password, address=head.address)
 
     async def _answer(self, head: Head, audit: Audit, receive: Receive, open_source: AsyncExitStack) -> Reply | Flowing:
         """Return the answer to one request. Whatever goes wrong is part of it."""

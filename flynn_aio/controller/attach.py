@@ -13,11 +13,11 @@ from contextlib import suppress
 import h11
 import trio
 
+from ..audit import GONE, Audit
 from ..errors import FlynnError, MalformedInput, ValidationError
-from .api import BUG, Api, by_name, error_reply, headers_of
+from .api import BUG, Api, audit_of, by_name, error_reply, headers_of
 from .attach_frames import PROTOCOL
 from .attach_session import Session
-from .audit import GONE, Audit
 from .body import BodyTooBig, Disconnected
 from .doorstep import MAX_HEAD_BYTES
 from .jobs import OneOff
@@ -73,7 +73,7 @@ async def _run(api: Api, parts: Parts, stream: trio.SocketStream, exchange: "_Ex
 async def _asked_for(api: Api, parts: Parts, exchange: "_Exchange") -> tuple[OneOff, str] | Reply:
     """Return the job and the name of the key it was asked for with, or the refusal."""
     head = await exchange.head()
-    exchange.audit = audit = Audit(head)
+    exchange.audit = audit = audit_of(head)
     admitted = await api.admit(head)
     if isinstance(admitted, Reply):
         return admitted

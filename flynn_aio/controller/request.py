@@ -22,7 +22,7 @@ from ..logs import Logs
 from ..model import Artifact, as_uuid, encode
 from ..providers import Providers
 from ..settings import ControllerSettings
-from ..store import Keyring, Store
+from ..store import Keyring, Store, last_hop
 from .connection import Receive
 from .flows import Flows
 
@@ -118,6 +118,11 @@ class Head:
     @property
     def path(self) -> str:
         return self.target.partition("?")[0]
+
+    @property
+    def address(self) -> str:
+        """The client's address; empty when it did not come through the router."""
+        return last_hop(self.headers.get("x-forwarded-for", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from ..audit import GONE, Audit
 from ..errors import FlynnError, NotFound, RateLimited, Unauthorized
 from ..model import App
 from ..store import Keyring, Store, last_hop, queries
@@ -48,14 +49,22 @@ BODY_IDLE_S = 300.0
 
 
 class Reply:
-    """One response. It begins with its first byte, so that until then it can still be an error."""
+    """One response. It begins with its first byte, so that until then it can still be an error.
+
+    Attributes:
+        status: 0 until it has begun.
+    """
 
     def __init__(self, send: SendMessage) -> None:
         self._send_message = send
-        self.begun = False
+        self.status = 0
+
+    @property
+    def begun(self) -> bool:
+        return self.status != 0
 
     async def begin(self, status: int, headers: Headers) -> None:
-        self.begun = True
+        self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     async def write(self, data: bytes) -> None:
@@ -96,9 +105,27 @@ class GitHTTP:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close"})
             return
+        headers = scope["headers"]
+        audit = Audit(
+            scope["method"],
+            scope["raw_path"].decode("latin-1"),
+            address=last_hop(header(headers, b"x-forwarded-for")),
+            agent=header(headers, b"user-agent"),
+        )
         reply = Reply(send)
+        unanswered = GONE
         try:
-            refusal = await self._answer(scope, receive, reply)
+            await self._reply_to(scope, receive, reply, audit)
+        except Exception:
+            unanswered = 500  # which is what Hypercorn makes of a bug
+            raise
+        finally:
+            audit.ended(reply.status or unanswered)
+
+    async def _reply_to(self, scope: Scope, receive: ReceiveMessage, reply: Reply, audit: Audit) -> None:
+        """Answer a request, also when something fails that may."""
+        try:
+            refusal = await self._answer(scope, receive, reply, audit)
         except FlynnError as exc:
             logger.warning("git request failed", extra={"path": scope["path"], "error": exc.message})
             refusal = Refusal(503 if exc.retry else 500, exc.message)
@@ -110,7 +137,7 @@ class GitHTTP:
         if refusal:
             await reply.refuse(refusal)
 
-    async def _answer(self, scope: Scope, receive: ReceiveMessage, reply: Reply) -> Refusal | None:
+    async def _answer(self, scope: Scope, receive: ReceiveMessage, reply: Reply, audit: Audit) -> Refusal | None:
         headers = scope["headers"]
         key = basic_password(header(headers, b"authorization")) or ""
         try:
@@ -119,6 +146,7 @@ class GitHTTP:
             return UNAUTHORIZED
         except RateLimited as exc:
             return Refusal(429, exc.message)
+        audit.key = name
         with trio.CancelScope() as exchange, self._keys.session(name, exchange):
             return await self._serve(scope, receive, reply)
         return KEY_REMOVED

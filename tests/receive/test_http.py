@@ -3,6 +3,7 @@
 import errno
 import gzip
 import json
+import logging
 import os
 from functools import partial
 
@@ -10,6 +11,7 @@ import pytest
 import trio
 
 from flynn_aio.receive import http as http_module
+from flynn_aio.settings import AUDIT_LOGGER
 
 from ..support.git import eventually
 from ..support.http_client import HTTPClient, basic
@@ -186,3 +188,65 @@ async def test_a_client_that_vanishes_while_its_pack_is_on_the_way_leaves_nothin
     await eventually(begun)
     await stream.aclose()
     await eventually(gone)
+
+
+@pytest.fixture
+def audited(caplog):
+    """A function that returns the lines of the audit log."""
+    caplog.set_level(logging.INFO, logger=AUDIT_LOGGER)
+    fields = ("method", "path", "status", "address", "key", "agent")
+
+    async def read(count):
+        """Return the lines once there are `count`: a client may have its answer a moment before."""
+        records = await eventually(lambda: found(count))
+        return [tuple(getattr(record, name) for name in fields) for record in records]
+
+    async def found(count):
+        records = [record for record in caplog.records if record.name == AUDIT_LOGGER]
+        return records if len(records) >= count else None
+
+    return read
+
+
+async def test_every_request_is_in_the_audit_log(http, audited):
+    client = {"x-forwarded-for": "10.0.0.1, 203.0.113.7", "user-agent": "git/2.39.5"}
+    await http.get("/hello.git/info/refs?service=git-upload-pack", headers=client)
+    await http.get("/no%0Abody.git/info/refs?service=git-upload-pack")
+    await http.get("/hello.git/info/refs?service=git-upload-pack", headers={"authorization": basic("wrong")})
+    assert await audited(3) == [
+        ("GET", "/hello.git/info/refs", 200, "203.0.113.7", "cluster", '"git/2.39.5"'),
+        ("GET", "/no%0Abody.git/info/refs", 403, "-", "cluster", '""'),
+        ("GET", "/hello.git/info/refs", 401, "-", "-", '""'),
+    ]
+
+
+async def test_a_push_is_in_the_audit_log_with_how_long_it_took(place, audited, caplog):
+    await place.client.commit(**PYTHON_APP)
+    began = trio.current_time()
+    assert (await place.client.push()).lines[-1] == DEPLOYED
+    took_ms = (trio.current_time() - began) * 1000
+    method, path, status, _, key, agent = (await audited(2))[-1]
+    assert (method, path, status, key) == ("POST", "/hello.git/git-receive-pack", 200, "cluster")
+    assert agent.startswith('"git/')
+    assert 0 < [record for record in caplog.records if record.name == AUDIT_LOGGER][-1].ms <= took_ms
+    assert KEY not in caplog.text
+
+
+async def test_a_client_that_leaves_before_there_is_an_answer_is_told_as_gone(place, audited):
+    head = (
+        "POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+        f"Authorization: {basic(KEY)}\r\nContent-Type: {RECEIVE['content-type']}\r\n\r\n00a2"
+    )
+
+    async with await trio.open_tcp_stream("127.0.0.1", place.port) as stream:
+        await stream.send_all(head.encode())
+    assert [status for _, _, status, *_ in await audited(1)] == [499]
+
+
+async def test_a_bug_of_ours_is_told_as_the_500_it_gets(http, audited, monkeypatch):
+    async def broken(self, path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("flynn_aio.receive.repo.Repositories._make", broken)
+    assert (await http.get("/hello.git/info/refs?service=git-receive-pack")).status == 500
+    assert [status for _, _, status, *_ in await audited(1)] == [500]

@@ -1,5 +1,7 @@
 """The audit log: who asked for what, and what came of it; a line when a request ends, and when a stream begins.
 
+For the API, the image service and git alike; whoever answers requests writes its lines with an `Audit`.
+
 Nothing secret is in a line. Of the target only the path is told, since a query may carry a key.
 Bodies are left out altogether: what Flynn does, to redact variables whose names sound secret,
 trusts that people name their secrets well. What a request changed is told by the events.
@@ -12,9 +14,7 @@ import logging
 
 import trio
 
-from ..settings import AUDIT_LOGGER
-from ..store import last_hop
-from .request import Head
+from .settings import AUDIT_LOGGER
 
 logger = logging.getLogger(AUDIT_LOGGER)
 
@@ -28,12 +28,20 @@ GONE = 499
 class Audit:
     """The lines about one request.
 
+    Args:
+        path: as sent, percent-encoded: so it has no blanks or line ends.
+        address: the client's, empty when unknown.
+        agent: what the client says it is.
+
     Attributes:
         key: the name of the key it came with, once known.
     """
 
-    def __init__(self, head: Head) -> None:
-        self._head = head
+    def __init__(self, method: str, path: str, *, address: str, agent: str) -> None:
+        self._method = method
+        self._path = path[:LONGEST]
+        self._address = address or "-"
+        self._agent = json.dumps(agent[:LONGEST])
         self._began = trio.current_time()
         self.key = ""
 
@@ -45,16 +53,15 @@ class Audit:
         self._write("request", status)
 
     def _write(self, phrase: str, status: int) -> None:
-        head = self._head
         logger.info(
             phrase,
             extra={
-                "method": head.method,
-                "path": head.path[:LONGEST],
+                "method": self._method,
+                "path": self._path,
                 "status": status,
                 "ms": round((trio.current_time() - self._began) * 1000),
-                "address": last_hop(head.headers.get("x-forwarded-for", "")) or "-",
+                "address": self._address,
                 "key": self.key or "-",
-                "agent": json.dumps(head.headers.get("user-agent", "")[:LONGEST]),
+                "agent": self._agent,
             },
         )
