@@ -54,7 +54,7 @@ async def test_a_list_is_newest_first_and_can_be_narrowed(client, apps):
 
 @pytest.fixture
 def small_pages(monkeypatch):
-    monkeypatch.setattr("flynn_aio.store.queries.EVENTS_PAGE", 3)
+    monkeypatch.setattr("flynn_aio.store.queries.pages.EVENTS_PAGE", 3)
 
 
 async def test_a_list_of_many_pages_is_the_same_list(client, store, monkeypatch):
@@ -65,7 +65,7 @@ async def test_a_list_of_many_pages_is_the_same_list(client, store, monkeypatch)
     assert {response.headers.get("transfer-encoding") for response in whole} == {None}
     for name, size in (("EVENTS_PAGE", 3), ("EVENTS_PAGE_BYTES", 500)):
         with monkeypatch.context() as pages:
-            pages.setattr(f"flynn_aio.store.queries.{name}", size)
+            pages.setattr(f"flynn_aio.store.queries.pages.{name}", size)
             for query, before in zip(wanted, whole, strict=True):
                 again = await client.get(f"/events?object_types=app,route{query}")
                 assert (again.status, again.content_type, again.body) == (200, "application/json", before.body)

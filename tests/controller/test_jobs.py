@@ -49,7 +49,7 @@ async def test_a_list_of_many_pages_is_the_same_list(client, store, release, mon
     whole = await client.get("/apps/hello/jobs")
     assert [job["uuid"][-1] for job in whole.json()] == list("9876543210")
     for size in (3, 5, 10, 11):
-        monkeypatch.setattr("flynn_aio.store.queries.JOBS_PAGE", size)
+        monkeypatch.setattr("flynn_aio.store.queries.pages.JOBS_PAGE", size)
         again = await client.get("/apps/hello/jobs")
         assert (again.status, again.content_type, again.body) == (200, "application/json", whole.body)
         assert again.headers.get("transfer-encoding") == ("chunked" if size < 10 else None)

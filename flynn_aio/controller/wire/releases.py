@@ -1,0 +1,83 @@
+"""Releases and their process types."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from ...errors import ValidationError
+from ...model import AppID, ArtifactID, PortService, ProcessType, Release, ReleaseID, VolumeReq, as_uuid, convert, plain
+from .checks import MAX_PORT, check_volumes
+
+
+class PortRequest(Struct, frozen=True, kw_only=True):
+    port: int = 0
+    proto: str = "tcp"
+    service: PortService | None = None
+
+
+class ProcessRequest(Struct, frozen=True, kw_only=True):
+    """The part of a process type that is not yet as we keep it: ports may lack fields, old names are folded."""
+
+    args: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+    ports: list[PortRequest] = field(default_factory=list)
+    volumes: list[VolumeReq] = field(default_factory=list)
+    cmd: list[str] = field(default_factory=list)
+    entrypoint: list[str] = field(default_factory=list)
+    data: bool = False
+
+
+class ReleaseRequest(Struct, frozen=True, kw_only=True):
+    id: str = ""
+    app_id: str = ""
+    artifacts: list[str] = field(default_factory=list)
+    artifact: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def new_release(sent: ReleaseRequest) -> Release:
+    """Check a release and bring its process types up to date."""
+    app_id = as_uuid(sent.app_id)
+    if app_id is None:
+        raise ValidationError("must be the UUID of an app", field="app_id")
+    return Release(
+        id=ReleaseID(as_uuid(sent.id) or sent.id),
+        app_id=AppID(app_id),
+        artifacts=[ArtifactID(one) for one in sent.artifacts],
+        artifact=ArtifactID(sent.artifact) if sent.artifact else None,
+        env=sent.env,
+        meta=sent.meta,
+        processes={name: _process(name, process) for name, process in sent.processes.items()},
+    )
+
+
+def _process(name: str, sent: Mapping[str, Any]) -> ProcessType:
+    """Read a process type; `cmd`, `entrypoint` and `data` become what they mean today.
+
+    Source: Flynn `controller/data/release.go`, `Add`.
+    """
+    if not name:
+        raise ValidationError("must not have a process type without a name", field="processes")
+    old = convert(sent, ProcessRequest)
+    for port in old.ports:
+        if not 0 <= port.port <= MAX_PORT or port.proto not in ("", "tcp", "udp"):
+            raise ValidationError(f"must be 0 to {MAX_PORT}, tcp or udp", field=f"processes.{name}.ports")
+    args = (old.entrypoint or old.args) + old.cmd
+    volumes = old.volumes or ([VolumeReq(path="/data")] if old.data else [])
+    check_volumes(volumes, field=f"processes.{name}.volumes")
+    known = {
+        **sent,
+        "args": args,
+        "volumes": plain(volumes),
+        "ports": [{"port": 0, "proto": "tcp"} | port for port in sent.get("ports", [])],
+    }
+    return convert(known, ProcessType)
+
+
+class ReleaseRef(Struct, frozen=True, kw_only=True):
+    """A body that only names a release."""
+
+    id: str = ""

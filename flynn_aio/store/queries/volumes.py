@@ -1,0 +1,43 @@
+"""Volumes, also destroyed ones: their rows stay."""
+
+from collections.abc import Iterable
+
+from sqlite_utils import Database
+
+from ...model import AppID, Time, Volume, VolumeID
+from .. import rows
+from .sql import fetch_all, fetch_one
+
+
+def volume(db: Database, app_id: AppID, volume_id: str) -> Volume:
+    sql = "SELECT doc FROM volumes WHERE app = ? AND id = ?"
+    return rows.volume(fetch_one(db, "volume", volume_id, sql, (app_id, volume_id))[0])
+
+
+def volumes(db: Database, app_id: AppID | None = None, *, since: Time | None = None) -> list[Volume]:
+    """Return the volumes of an app or of all, destroyed ones too, the one that changed last first.
+
+    Args:
+        since: only those that changed then or later.
+    """
+    sql = """SELECT doc FROM volumes WHERE app = coalesce(?1, app) AND updated_at >= coalesce(?2, '')
+             ORDER BY updated_at DESC, seq DESC"""
+    return [rows.volume(text) for (text,) in fetch_all(db, sql, (app_id, since.sortable if since else None))]
+
+
+def existing_volumes(db: Database) -> list[Volume]:
+    """Return the volumes that are not destroyed, oldest first."""
+    sql = "SELECT doc FROM volumes WHERE state != 'destroyed' ORDER BY seq"
+    return [rows.volume(text) for (text,) in fetch_all(db, sql)]
+
+
+def known_volumes(db: Database, ids: Iterable[VolumeID]) -> set[VolumeID]:
+    """Return those of these ids that are, or were, a volume's."""
+    sql = "SELECT id FROM volumes WHERE id IN (SELECT value FROM json_each(?))"
+    return {VolumeID(found) for (found,) in fetch_all(db, sql, (rows.doc(list(ids)),))}
+
+
+def destroyed_volumes(db: Database, ids: Iterable[VolumeID]) -> list[Volume]:
+    """Return those of these volumes that are destroyed."""
+    sql = "SELECT doc FROM volumes WHERE state = 'destroyed' AND id IN (SELECT value FROM json_each(?))"
+    return [rows.volume(text) for (text,) in fetch_all(db, sql, (rows.doc(list(ids)),))]
