@@ -3,19 +3,15 @@
 Source: `cli.md` §5.2; Flynn `cli/app.go`, `cli/remote.go`.
 """
 
-from typing import Any
-
 from . import git
-from .client import Client, part
+from .client import part
+from .deletion import deleted
 from .deploy import current_release
-from .events import Events, Expired
 from .failure import Failure
 from .render import quoted, table
 from .session import Session
 from .talk import confirm, show, show_json, show_raw, tell
 from .usage import Args
-
-DELETION_S = 60.0
 
 
 def create(args: Args, session: Session) -> None:
@@ -68,7 +64,7 @@ def delete(args: Args, session: Session) -> None:
     client, app = session.client, session.app
     if not args.flag("--yes") and not confirm(f"Are you sure you want to delete the app {quoted(app)}?"):
         return
-    gone = _deletion(client, app)
+    gone = deleted(client, app)
     remote = args.value("--remote")
     if remote:
         pointed_at = git.apps_of_remotes(session.candidates).get(remote)
@@ -76,21 +72,6 @@ def delete(args: Args, session: Session) -> None:
             git.drop_remote(remote)
     counts = [len(gone.get(f"deleted_{each}") or []) for each in ("routes", "releases", "resources")]
     tell("Deleted {} (removed {} routes, deleted {} releases, deprovisioned {} resources)".format(app, *counts))
-
-
-def _deletion(client: Client, app: str) -> dict[str, Any]:
-    """Delete the app and return what went with it."""
-    with Events(client, {"app_id": app, "object_types": "app_deletion"}) as events:
-        client.delete(f"/apps/{part(app)}")
-        try:
-            data = next(events.until(DELETION_S)).get("data") or {}
-        except Expired:
-            raise Failure(
-                "timed out waiting for app deletion", hint="it may go on: 'flynn apps' shows whether the app is gone"
-            ) from None
-    if data.get("error"):
-        raise Failure(data["error"], hint="'flynn delete' can be run again")
-    return data.get("app_deletion") or {}
 
 
 def apps(args: Args, session: Session) -> None:

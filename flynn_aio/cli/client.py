@@ -62,7 +62,7 @@ class Answer:
             TimeoutError: a timeout was set on the connection's `wire`; the answer is of no more use.
             Unreachable: the connection broke.
         """
-        unfinished = b""
+        unfinished: list[bytes] = []  # the pieces of a line: a long one has many
         while True:
             try:
                 data = self._response.piece()
@@ -72,10 +72,15 @@ class Answer:
                 raise Unreachable(reason(exc)) from exc
             if not data:
                 break
-            *complete, unfinished = (unfinished + data).split(b"\n")
-            yield from complete
-        if unfinished:
-            yield unfinished
+            first, *others = data.split(b"\n")
+            unfinished.append(first)
+            if others:
+                yield b"".join(unfinished)
+                *complete, last = others
+                unfinished = [last]
+                yield from complete
+        if any(unfinished):
+            yield b"".join(unfinished)
 
     def take_over(self) -> tuple[socket.socket, bytes]:
         """Return the socket of an upgraded connection, not blocking any more, and what has come on it already."""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from . import git, rc
 from .failure import Failure
-from .log_sink import log_sink
 from .rc import Cluster
 from .render import quoted, table
 from .session import Session
@@ -84,6 +83,8 @@ def cluster(args: Args, session: Session) -> None:
         case ("default",):
             _show_default(session)
         case ("log-sink", *_):
+            from .log_sink import log_sink
+
             log_sink(args, session)
         case ("migrate-domain",):
             from .migrate import migrate_domain

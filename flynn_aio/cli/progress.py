@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .render import byte_size
+from .talk import understands_escapes
 
 REDRAWN_EVERY_S = 0.1
 _BAR_WIDTH = 24
@@ -53,7 +54,7 @@ class Progress:
         self.done = 0
         self._label = label
         self._total = total
-        self._shown = not quiet and sys.stderr.isatty()
+        self._shown = not quiet and understands_escapes(sys.stderr)
         self._now = now
         self._began = now()
         self._drawn_at = float("-inf")

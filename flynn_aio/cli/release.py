@@ -8,16 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .client import Client, part
+from .deletion import deleted
 from .deploy import PUSH_FIRST, current_release, deploy, release_and_deploy
-from .events import Events, Expired
 from .failure import Failure, NotFound
 from .render import absolute, ago, one_line_json, quoted, table
 from .replacing import os_reason
 from .session import Session
 from .talk import confirm, show, show_json, show_raw, tell
 from .usage import Args
-
-DELETION_S = 60.0
 
 
 def release(args: Args, session: Session) -> None:
@@ -182,19 +180,7 @@ def _delete(release_id: str, session: Session, *, sure: bool) -> None:
     client = session.client
     if not sure and not confirm(f"Are you sure you want to delete release {quoted(release_id)}?"):
         return
-    app = session.app
-    query = {"app_id": app, "object_id": release_id, "object_types": "release_deletion"}
-    with Events(client, query) as events:
-        client.delete(f"/apps/{part(app)}/releases/{part(release_id)}")
-        try:
-            data = next(events.until(DELETION_S)).get("data") or {}
-        except Expired:
-            raise Failure(
-                "timed out waiting for release deletion", hint="it may go on: 'flynn release' shows whether it is gone"
-            ) from None
-    if data.get("error"):
-        raise Failure(data["error"], hint="'flynn release delete' can be run again")
-    gone = data.get("release_deletion") or {}
+    gone = deleted(client, session.app, release=release_id)
     others = gone.get("remaining_apps") or []
     if others:
         tell(f"Release scaled down for app but not fully deleted (still associated with {len(others)} other apps)")

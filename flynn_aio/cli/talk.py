@@ -47,10 +47,16 @@ def suggest(text: str) -> None:
     tell(f"hint: {text}")
 
 
+def understands_escapes(stream: TextIO) -> bool:
+    """Tell whether what reads the stream is a terminal that moves its cursor when told to."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def in_colour(text: str, colour: str, stream: TextIO) -> str:
     """Return the text as it should go to `stream`: in that colour on a terminal, else as it is."""
-    plain = not text or not stream.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return text if plain else f"\x1b[{colour}m{text}\x1b[0m"
+    if not text or os.environ.get("NO_COLOR") or not understands_escapes(stream):
+        return text
+    return f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def state(text: str) -> str:

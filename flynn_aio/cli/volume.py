@@ -74,7 +74,7 @@ def _show(found: Mapping[str, Any], *, as_json: bool) -> None:
         table(
             [
                 ("ID:", found["id"]),
-                ("State:", found.get("state", "")),
+                ("State:", state(found.get("state", ""))),
                 ("HostID:", found.get("host_id", "")),
                 ("AppID:", found.get("app", "")),
                 ("ReleaseID:", found.get("release", "")),

@@ -115,7 +115,7 @@ def test_delete_says_why_it_failed(person, controller):
 
 
 def test_delete_does_not_wait_for_ever(person, controller, monkeypatch):
-    monkeypatch.setattr("flynn_aio.cli.apps.DELETION_S", 0.1)
+    monkeypatch.setattr("flynn_aio.cli.deletion.DELETION_S", 0.1)
     controller.on("GET /events", Stream([linger]))
     controller.on("DELETE /apps/shop", None)
     done = person.flynn("delete", "-y")

@@ -2,11 +2,14 @@
 
 import socket
 import threading
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flynn_aio.cli import client as module
-from flynn_aio.cli.client import Client, part
+from flynn_aio.cli.client import Answer, Client, part
 from flynn_aio.cli.failure import Failure
 from flynn_aio.cli.rc import Cluster
 
@@ -139,3 +142,27 @@ def test_redirects_in_a_circle_end(client, controller):
     with pytest.raises(Failure, match="unexpected status 307"):
         client.get("/apps")
     assert len(controller.requests) == module.MAX_REDIRECTS + 1
+
+
+class Cut:
+    """A response whose body comes in these pieces."""
+
+    def __init__(self, pieces):
+        self._pieces = iter(pieces)
+
+    def piece(self):
+        return next(self._pieces, b"")
+
+
+@given(st.lists(st.binary(min_size=1).map(lambda data: data.replace(b"a", b"\n"))))
+def test_lines_are_what_they_are_however_they_are_cut(pieces):
+    whole = b"".join(pieces)
+    expected = whole.removesuffix(b"\n").split(b"\n") if whole else []
+    assert list(Answer(None, Cut(pieces)).lines()) == expected
+
+
+def test_a_line_of_many_pieces_costs_no_more_than_its_length():
+    began = time.monotonic()
+    (line,) = Answer(None, Cut([b"x" * 4096] * 16384)).lines()
+    assert len(line) == 64 * 1024**2
+    assert time.monotonic() - began < 5  # each piece put together with all before it: half a TB is moved

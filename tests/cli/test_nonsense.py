@@ -57,8 +57,7 @@ class Nonsensical(FakeController):
 @pytest.mark.parametrize("value", NONSENSE, ids=lambda value: json.dumps(value)[:40])
 def test_nonsense(person, value, monkeypatch):
     monkeypatch.setattr("flynn_aio.cli.events.CONNECT_FOR_S", 0.05)
-    monkeypatch.setattr("flynn_aio.cli.apps.DELETION_S", 0.05)
-    monkeypatch.setattr("flynn_aio.cli.release.DELETION_S", 0.05)
+    monkeypatch.setattr("flynn_aio.cli.deletion.DELETION_S", 0.05)
     monkeypatch.setattr("flynn_aio.cli.scale.SCALE_S", 0.05)
     monkeypatch.setattr("flynn_aio.cli.backup.RECORD_S", 0.05)
     monkeypatch.setenv("FLYNN_APP", "shop")

@@ -27,6 +27,7 @@ def test_a_bar_never_wraps():
 
 def test_it_is_drawn_on_a_terminal_not_more_often_than_needed_and_is_gone_afterwards(monkeypatch):
     terminal, clock = Terminal(), iter([0.0, 1.0, 1.01, 1.2])
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", terminal)
     with Progress("dump", 100, now=lambda: next(clock)) as progress:
         for _ in range(3):
@@ -35,9 +36,10 @@ def test_it_is_drawn_on_a_terminal_not_more_often_than_needed_and_is_gone_afterw
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
-def test_nothing_is_drawn_for_a_pipe_or_when_asked_to_be_quiet(monkeypatch):
-    for stream, quiet in ((io.StringIO(), False), (Terminal(), True)):
+def test_nothing_is_drawn_for_a_pipe_a_dumb_terminal_or_when_asked_to_be_quiet(monkeypatch):
+    for stream, quiet, term in ((io.StringIO(), False, ""), (Terminal(), True, ""), (Terminal(), False, "dumb")):
         monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", term)
         with Progress("dump", 100, quiet=quiet) as progress:
             progress.advance(50)
         assert stream.getvalue() == ""
