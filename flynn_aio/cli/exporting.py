@@ -50,7 +50,7 @@ def export(args: Args, session: Session) -> None:
     """
     name = args.value("--file")
     if not name and os.isatty(1):
-        raise Failure("an export is a tar, which a terminal cannot show: name a file with --file")
+        raise Failure("an export is a tar, which a terminal cannot show", hint="flynn export --file app.tar")
     with doing("error getting app"):
         app = session.client.get(f"/apps/{part(session.app)}")
     with Progress("exporting", quiet=args.flag("--quiet")) as progress:

@@ -32,7 +32,7 @@ def next_step(failure: Failure, command: str, session: Session) -> str:
         return failure.hint
     cause = failure.__cause__
     try:
-        match cause if isinstance(cause, Unreachable) else failure:
+        match cause if isinstance(cause, NotFound | Unreachable) else failure:
             case NotFound():
                 return _what_is_missing(command, session)
             case Unauthorized():

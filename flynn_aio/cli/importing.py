@@ -67,7 +67,7 @@ def import_(args: Args, session: Session) -> None:
 
 def _read(name: str, directory: str) -> Archive:
     if not name and sys.stdin and sys.stdin.isatty():
-        raise Failure("nobody can type an export: name a file with --file")
+        raise Failure("nobody can type an export", hint="flynn import --file app.tar")
     try:
         with open(name or 0, "rb", closefd=bool(name)) as file:
             return read(file, directory)

@@ -81,6 +81,10 @@ def test_an_error_around_another_has_the_next_step_of_that(person, controller):
     done = person.flynn("pg", "psql")
     assert done.err.startswith("error getting app release: GET ")
     assert done.hint.startswith("the cluster does not know the key")
+    controller.on("GET /apps", [APP])
+    done = person.flynn("-a", "shp", "export", "-f", "shp.tar")
+    assert done.err == "error getting app: controller: resource not found\n"
+    assert done.hint == 'there is no app "shp". Did you mean "shop"?'
     controller.on("GET /apps/shop/release", NOT_FOUND)
     assert "does not exist, or has no release" in person.flynn("pg", "psql").hint
 

@@ -22,7 +22,7 @@ COMMANDS = [
     "release update r.json x", "release add u", "release delete -y x", "release rollback -y", "release rollback -y x",
     "deployment", "deployment --json", "deployment show x", "deployment show --json x", "deployment timeout",
     "deployment timeout 3", "deployment batch-size", "deployment batch-size 3", "volume", "volume --json",
-    "volume show x", "volume show --json x", "volume decommission x",
+    "export -f e.tar", "volume show x", "volume show --json x", "volume decommission x",
 ]  # fmt: skip
 
 ODD = {"id": "x", "name": "n", "type": "http", "created_at": "soon", "state": 7, "config": 7, "args": 7, "provider": []}
