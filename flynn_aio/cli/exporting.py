@@ -114,12 +114,18 @@ def _export(session: Session, app: dict[str, Any], archive: Writer) -> None:
     if env.get(MYSQL.app):
         found = of_env(session, MYSQL, env)
         _dump(session, app, found, mysql.dump_command(found), app_archive.MYSQL, archive)
-    for left_out in _left_out(release, env):
+    for left_out in _left_out(release, env, artifacts):
         tell(f"WARN: not in the export: {left_out}")
 
 
-def _left_out(release: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[str]:
+def _left_out(
+    release: Mapping[str, Any], env: Mapping[str, str], artifacts: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
     """Yield what an app has that no export has."""
+    pushed = any(map(is_slug, artifacts))  # then the image is the stack's runner, which every cluster has
+    for artifact in artifacts:
+        if not (is_slug(artifact) or layers_of(artifact) or (pushed and artifact is artifacts[0])):
+            yield f"what is in artifact {artifact['id']}; the importing cluster needs to have its {artifact.get('uri')}"
     yield from (what for variable, what in LEFT_OUT.items() if env.get(variable))
     for name, process in (release.get("processes") or {}).items():
         if process.get("volumes"):

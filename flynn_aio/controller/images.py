@@ -38,7 +38,7 @@ async def get_tar(parts: Parts, request: Request) -> Stream:
     if size is None:
         raise NotFound(f"layer {layer!r} is not here")
     length = (b"content-length", str(size).encode())
-    return Stream("application/tar", parts.layers.open_tar(layer), headers=(length,))
+    return Stream("application/tar", parts.layers.open_tar(layer), headers=(length,), is_one=True)
 
 
 async def create_layer(parts: Parts, request: Request) -> Reply:
@@ -63,7 +63,7 @@ async def get_slug(parts: Parts, request: Request) -> Stream:
     slug = request.params["slug"]
     if not await parts.slugs.is_there(slug):
         raise NotFound(f"slug {slug!r} is not here")
-    return Stream("application/gzip", parts.slugs.open_tar(slug))
+    return Stream("application/gzip", parts.slugs.open_tar(slug), is_one=True)
 
 
 async def create_slug(parts: Parts, request: Request) -> Reply:

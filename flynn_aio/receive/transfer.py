@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 READ_BYTES = 256 * 1024
 BATCH_BYTES = MIB
+FAST = "--use-compress-program=gzip --fast"
+"""A third of the time for a tenth more bytes; somebody waits, and the apps want the processor."""
 
 _SLUG_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]*")
 _RUNNER = re.compile(rf"(?:image:)?{re.escape(REPOSITORY)}/(?P<stack>[^/:]+)/{RUNNER}(?:-(?P<language>[^/:]+))?:\w+")
@@ -68,7 +70,7 @@ class SlugTransfer:
                 process = await nursery.start(
                     partial(
                         trio.run_process,
-                        ["tar", "--create", "--gzip", "--directory", str(self._slugs.slug(slug)), "."],
+                        ["tar", "--create", FAST, "--directory", str(self._slugs.slug(slug)), "."],
                         stdout=subprocess.PIPE,
                         stderr=stderr,
                         check=False,

@@ -2,10 +2,12 @@
 
 import gzip
 import io
+import signal
 import stat
 import subprocess
 import sys
 import tarfile
+import threading
 
 import pytest
 
@@ -151,6 +153,15 @@ def test_what_stays_out_is_told(person, cluster):
         "WARN: not in the export: its mongodb database",
         "WARN: not in the export: what is in the volumes of web",
     ]
+
+
+def test_an_artifact_that_is_only_named_is_told(person, cluster):
+    cluster.on("GET /apps/a1/release", RELEASE | {"artifacts": ["run1"]})
+    done = person.flynn("export", "-f", "shop.tar")
+    assert (done.code, done.err) == (
+        0,
+        f"WARN: not in the export: what is in artifact run1; the importing cluster needs to have its {RUNNER['uri']}\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -322,6 +333,28 @@ def test_a_provider_that_is_not_there_takes_the_new_app_away(person, target):
     release = RELEASE | {"env": {"FLYNN_REDIS": "old"}}
     done = person.flynn("import", "-n", "copy", "-f", archive(person, {**FULL, "release.json": release}))
     assert done.err.splitlines()[-1] == "error provisioning redis resource: controller: resource not found"
+    assert target.asked[-1] == "DELETE /apps/a2"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_import_that_is_interrupted_takes_the_new_app_away(person, target, number):
+    asked, left = threading.Event(), threading.Event()
+
+    def hang(request):
+        asked.set()
+        left.wait(10)
+        return NOT_FOUND
+
+    target.on("POST /releases", hang)
+    argv = ["import", "-n", "copy", "-f", archive(person, FULL)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flynn_aio.cli.main", *argv], stderr=subprocess.PIPE, env=person.environ()
+    )
+    assert asked.wait(10)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=10)
+    left.set()
+    assert err == b"The app copy was not imported, and is deleted again.\n"
     assert target.asked[-1] == "DELETE /apps/a2"
 
 

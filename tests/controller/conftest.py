@@ -66,7 +66,9 @@ async def open_stage(store, clock, settings, tmp_path):
     """A function that opens a controller, with settings and doors of the test's own."""
 
     @asynccontextmanager
-    async def open_one(settings=settings, *, store=store, logs=None, git=no_git, status=None, max_layer_bytes=2**30):
+    async def open_one(
+        settings=settings, *, store=store, logs=None, git=no_git, status=None, max_layer_bytes=2**30, slugs=None
+    ):
         if not await store.read(queries.keys):
             await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
         await store.transact(lambda tx: changes.set_cluster_value(tx, queries.DEFAULT_DOMAIN, DOMAIN))
@@ -90,7 +92,7 @@ async def open_stage(store, clock, settings, tmp_path):
                 clock,
                 git=git,
                 layers=layers,
-                slugs=None,
+                slugs=slugs,
                 status=status,
                 providers=providers,
             ) as controller,

@@ -3,6 +3,8 @@
 import base64
 import gzip
 import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import h11
 import pytest
@@ -12,6 +14,7 @@ from flynn_aio.errors import NotFound
 from flynn_aio.images import janitor
 from flynn_aio.images.janitor import sweep_layers
 from flynn_aio.model import LAYER_TYPE
+from flynn_aio.store import changes, key_hash
 
 from ..support.git import eventually
 from ..support.http_client import HTTPClient
@@ -310,3 +313,33 @@ async def test_layers_and_slugs_are_for_those_with_the_key(stage, method, path):
     stage.clients.append(stranger)
     asked = stranger.get(path) if method == "GET" else stranger.post(path, b"x")
     assert (await asked).status == 401
+
+
+@dataclass
+class EndlessSlug:
+    """A slug that is always there, and has no end."""
+
+    async def is_there(self, slug):
+        await trio.lowlevel.checkpoint()
+        return True
+
+    @asynccontextmanager
+    async def open_tar(self, slug):
+        async def pieces():
+            while True:
+                yield b"x" * 1000
+                await trio.lowlevel.checkpoint()
+
+        yield pieces()
+
+
+async def test_a_slug_whose_key_is_removed_in_the_middle_does_not_end_as_if_it_were_whole(open_stage):
+    async with open_stage(slugs=EndlessSlug()) as stage:
+        await stage.store.transact(lambda tx: changes.add_key(tx, "other", key_hash("other")))
+        other = HTTPClient(stage.controller.dial("images"), key="other")
+        async with other.stream("/slug/s1", accept="application/gzip") as tar:
+            assert await tar.piece()
+            assert (await stage.client().delete("/keys/other")).status == 200
+            with pytest.raises(h11.RemoteProtocolError, match="without sending complete message body"):
+                while await tar.piece():
+                    pass

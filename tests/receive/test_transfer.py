@@ -166,6 +166,16 @@ async def test_a_sender_that_goes_away_leaves_nothing(transfer, settings):
     assert leftovers(settings) == []
 
 
+async def test_a_full_disk_is_said_and_leaves_nothing(transfer, settings, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("flynn_aio.receive.transfer.unpack", full)
+    with pytest.raises(SlugError, match="keeping a slug: No space left on device; free some space"):
+        await transfer.receive(sent(packed(entry("./Procfile", b"web: x"))))
+    assert leftovers(settings) == []
+
+
 async def test_a_slug_waits_an_hour_for_its_release(transfer, store, clock):
     _, made = await transfer.receive(sent(packed(entry("./Procfile", b"web: x"))))
     now = clock.now()
