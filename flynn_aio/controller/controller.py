@@ -6,6 +6,7 @@ end is served here. No port is opened.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -24,7 +25,7 @@ from ..watch import Bell
 from . import attach, bare, provisioning
 from .api import Api
 from .connection import ASGIApp, AttachServer, Connection, FollowServer, hypercorn_config
-from .documents import documents
+from .documents import documents, image_documents
 from .flows import Flows, HangUps
 from .request import Parts, Slugs, Status
 from .routes import find_image
@@ -43,7 +44,7 @@ class Controller:
         self._doors: dict[Door, tuple[ASGIApp, AttachServer | None, FollowServer | None]] = {
             "controller": (api, partial(attach.serve, api, parts), partial(bare.serve, hang_ups)),
             "git": (git, None, None),
-            "images": (Api(parts, find=find_image), None, None),
+            "images": (Api(replace(parts, documents=image_documents), find=find_image), None, None),
         }
         self._config = hypercorn_config(parts.settings)
         self._context = WorkerContext(None)

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 
 from ..model import encode
 from .json_schema import Schema
-from .openapi import describe
+from .openapi import IMAGE_SERVICE, describe
 from .request import Documents
-from .routes import TABLE
+from .routes import IMAGES, TABLE
 
 STYLE = """
 :root { color-scheme: light dark }
@@ -37,7 +37,16 @@ _CODE = re.compile(r"``?([^`]+)``?")
 @functools.cache
 def documents() -> Documents:
     """Return the description of the API; some milliseconds of work when first called."""
-    document = describe(TABLE)
+    return _documents(describe(TABLE))
+
+
+@functools.cache
+def image_documents() -> Documents:
+    """Return the description of the image service."""
+    return _documents(describe(IMAGES, title="Flynn image service", about=IMAGE_SERVICE))
+
+
+def _documents(document: Schema) -> Documents:
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     return Documents(
         openapi=encode(document),

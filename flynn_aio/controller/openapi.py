@@ -17,9 +17,15 @@ from .request import EVENT_STREAM, JSON
 from .routes import Auth, Endpoint
 from .shape import EventStream, GzippedTar, Html, Lines, Param, Pem, Tar
 
-INFO = """\
-The API of Flynn's controller, version 1.
-
+CONTROLLER = """\
+The API of Flynn's controller, version 1. The image service, at `images.DOMAIN` where this is at `controller.DOMAIN`,
+has a document and a page like these of its own.\
+"""
+IMAGE_SERVICE = """\
+The image service: layers in, an artifact out; what `flynn docker push` speaks to. The controller's API, at
+`controller.DOMAIN` where this is at `images.DOMAIN`, has a document and a page like these of its own.\
+"""
+COMMON = """\
 Every request carries the cluster's key as the password of Basic authentication; the user name does not matter.
 Success is exactly 200. What does not exist is a 404 without a body; every other failure is an `ErrorBody`, except
 401, which is empty. Bodies are JSON and say so in `Content-Type`. Unknown keys of a body are dropped, `null` is the
@@ -51,6 +57,10 @@ SCHEMES = {
 }
 
 PATH_PARAMS: dict[str, Schema] = {
+    "layer": {
+        "description": "the SHA-256 of its tar, 64 hexadecimal digits in lower case",
+        "schema": {"type": "string"},
+    },
     "app": {"description": "its id or its name", "schema": {"type": "string"}},
     "provider": {"description": "its id or its name", "schema": {"type": "string"}},
     "job": {"description": "its id, or the UUID in it", "schema": {"type": "string"}},
@@ -60,8 +70,8 @@ PATH_PARAMS: dict[str, Schema] = {
 UUID: Schema = {"description": "its id, a UUID", "schema": {"type": "string"}}
 
 
-def describe(table: Iterable[Endpoint]) -> Schema:
-    """Return the OpenAPI document of an API."""
+def describe(table: Iterable[Endpoint], *, title: str = "Flynn controller", about: str = CONTROLLER) -> Schema:
+    """Return the OpenAPI document of an API; `about` says what is special about it, in Markdown."""
     components = Components()
     paths: dict[str, dict[str, Schema]] = {}
     tags: dict[str, str] = {}
@@ -72,7 +82,7 @@ def describe(table: Iterable[Endpoint]) -> Schema:
     error = components.schema(ErrorBody)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Flynn controller", "version": "1", "description": INFO},
+        "info": {"title": title, "version": "1", "description": f"{about}\n\n{COMMON}"},
         "tags": [{"name": name, "description": text} for name, text in tags.items()],
         "paths": paths,
         "components": {
@@ -123,8 +133,7 @@ def _operation(endpoint: Endpoint, components: Components) -> Schema:
         "responses": {str(status): _response(endpoint, status, components) for status in statuses(endpoint)},
     }
     if endpoint.takes is not None:
-        body = {JSON: {"schema": components.schema(endpoint.takes)}}
-        operation["requestBody"] = {"required": True, "content": body}
+        operation["requestBody"] = {"required": True, "content": _content(endpoint.takes, components)}
     return operation
 
 
@@ -145,10 +154,10 @@ def _response(endpoint: Endpoint, status: int, components: Components) -> Schema
     return {"$ref": f"#/components/responses/{status}"}
 
 
-def _content(gives: object, components: Components) -> dict[str, Schema]:
-    """Return the media types of an answer, each with its schema; several JSON types share one."""
+def _content(shape: object, components: Components) -> dict[str, Schema]:
+    """Return the media types of a body, each with its schema; several JSON types share one."""
     found: dict[str, Schema] = {}
-    for one in get_args(gives) if get_origin(gives) in {Union, types.UnionType} else (gives,):
+    for one in get_args(shape) if get_origin(shape) in {Union, types.UnionType} else (shape,):
         origin: Any = get_origin(one)
         if one in OTHER_MEDIA:
             found[OTHER_MEDIA[one]] = {"schema": {"type": "string"}}

@@ -203,6 +203,8 @@ TABLE = (
 )
 
 IMAGES = (
+    Endpoint("GET", "/openapi.json", docs.openapi, Auth.NONE, gives=dict[str, object]),
+    Endpoint("GET", "/docs", docs.page, Auth.NONE, gives=Html),
     Endpoint("GET", "/layer/:layer", images.get_layer, gives=ImageLayer),
     Endpoint("GET", "/layer/:layer/tar", images.get_tar, gives=Tar),
     Endpoint("POST", "/layer/:layer", images.create_layer, takes=Tar, gives=ImageLayer, streams=True),

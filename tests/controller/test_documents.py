@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from flynn_aio.controller.documents import documents, render
+from flynn_aio.controller.documents import documents, image_documents, render
 from flynn_aio.controller.openapi import describe
-from flynn_aio.controller.routes import TABLE
+from flynn_aio.controller.routes import IMAGES, TABLE
 
 VOID = {"meta", "br"}
 
@@ -37,10 +37,11 @@ class Page(HTMLParser):
         return [attrs[name] for _, attrs in self.tags if name in attrs]
 
 
-def test_the_page_names_every_endpoint_and_every_type():
+@pytest.mark.parametrize(("table", "documents"), [(TABLE, documents), (IMAGES, image_documents)])
+def test_the_page_names_every_endpoint_and_every_type(table, documents):
     text = documents().page.decode()
     page = Page(text)
-    document = describe(TABLE)
+    document = describe(table)
     ids = page.each("id")
     assert len(set(ids)) == len(ids)
     assert {one["operationId"] for methods in document["paths"].values() for one in methods.values()} <= set(ids)
@@ -85,3 +86,12 @@ async def test_anybody_may_read_it(stage, key):
     assert (page.status, page.content_type, page.body) == (200, "text/html; charset=utf-8", documents().page)
     assert page.headers["content-security-policy"] == documents().policy
     assert page.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_the_image_service_describes_itself_at_its_own_host(stage):
+    client = stage.client(None, door="images")
+    document = await client.get("/openapi.json")
+    assert (document.status, document.body) == (200, image_documents().openapi)
+    assert document.json()["info"]["title"] == "Flynn image service"
+    assert {"/layer/{layer}", "/artifact"} <= set(document.json()["paths"])
+    assert (await client.get("/docs")).body == image_documents().page

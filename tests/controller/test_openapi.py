@@ -9,8 +9,8 @@ from msgspec import Struct
 from flynn_aio.controller.api import STATUSES
 from flynn_aio.controller.openapi import describe, path_of, statuses
 from flynn_aio.controller.request import EMPTY
-from flynn_aio.controller.routes import TABLE, Auth, Endpoint
-from flynn_aio.controller.shape import EventStream, Lines, Param, Tar
+from flynn_aio.controller.routes import IMAGES, TABLE, Auth, Endpoint
+from flynn_aio.controller.shape import EventStream, GzippedTar, Lines, Param, Tar
 from flynn_aio.model import App, Formation
 
 
@@ -34,18 +34,20 @@ def operation(endpoint):
     return found
 
 
-def test_the_whole_table_makes_a_valid_document():
-    document = json.loads(json.dumps(describe(TABLE)))
+@pytest.mark.parametrize("table", [TABLE, IMAGES], ids=["controller", "images"])
+def test_the_whole_table_makes_a_valid_document(table):
+    document = json.loads(json.dumps(describe(table)))
     schemathesis.openapi.from_dict(document).validate()
     assert document["openapi"] == "3.1.0"
     rows = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
-    assert rows == {(path_of(endpoint), endpoint.method) for endpoint in TABLE}
+    assert rows == {(path_of(endpoint), endpoint.method) for endpoint in table}
     operations = [one for methods in document["paths"].values() for one in methods.values()]
     assert len({one["operationId"] for one in operations}) == len(operations)
 
 
-def test_every_reference_leads_somewhere():
-    document = describe(TABLE)
+@pytest.mark.parametrize("table", [TABLE, IMAGES], ids=["controller", "images"])
+def test_every_reference_leads_somewhere(table):
+    document = describe(table)
 
     def follow(value):
         match value:
@@ -64,7 +66,7 @@ def test_every_reference_leads_somewhere():
     follow(document)
 
 
-@pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+@pytest.mark.parametrize("endpoint", [*TABLE, *IMAGES], ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_every_endpoint_says_what_it_does(endpoint):
     found = operation(endpoint)
     assert found["summary"].endswith(".")
@@ -86,6 +88,15 @@ def test_a_body_is_named_by_its_type():
         ("app", "path", True),
         ("wish", "path", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("takes", "media"),
+    [(Wish, {"application/json"}), (Tar, {"application/tar"}), (GzippedTar, {"application/gzip"})],
+)
+def test_a_body_says_its_media_type(takes, media):
+    found = operation(Endpoint("POST", "/x", handler, takes=takes, gives=None))
+    assert set(found["requestBody"]["content"]) == media
 
 
 @pytest.mark.parametrize(
