@@ -157,6 +157,9 @@ class Attachment:
 
     def _print(self, fd: int, waiting: bytearray) -> None:
         """Write some of what waits for a descriptor that is ready."""
+        for progress in (self._taken, self._given) if fd == _STDERR else ():
+            if progress is not None:
+                progress.hide()
         try:
             written = os.write(fd, waiting[:_PIPE_CHUNK])
         except BlockingIOError:

@@ -100,8 +100,7 @@ class Answer:
     @property
     def length(self) -> int | None:
         """How many bytes the body has; ``None`` when the server did not say."""
-        text = self._response.headers.get("content-length", "")
-        return int(text) if text.isdecimal() else None
+        return self._response.length
 
     @property
     def leaves_it_open(self) -> bool:

@@ -60,6 +60,7 @@ class Response:
 
     Attributes:
         headers: by lower-case name; repeated ones are joined with commas.
+        length: of the body, in bytes; ``None`` when the server does not say.
         reader: what it is read from. Behind a 101 it has whatever the other protocol begins with.
     """
 
@@ -70,8 +71,9 @@ class Response:
         self._chunked = "chunked" in headers.get("transfer-encoding", "").lower()
         self._in_chunk = False
         length = headers.get("content-length", "")
+        self.length = int(length) if length.isdecimal() and len(length) <= MAX_DIGITS else None
         # RFC 9112 §6.3: chunked before a length; without either the body goes on until the connection ends.
-        self._left = 0 if self._chunked else int(length) if length.isdecimal() and len(length) <= MAX_DIGITS else None
+        self._left = 0 if self._chunked else self.length
         self._ended = status < 200 or status in _EMPTY_BODIES or (self._left == 0 and not self._chunked)
         options = headers.get("connection", "").lower()
         kept = "close" not in options if version == "HTTP/1.1" else "keep-alive" in options

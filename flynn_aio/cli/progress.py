@@ -69,10 +69,15 @@ class Progress:
             sys.stderr.write(_CLEAR_LINE + line(self._label, self.done, self._total, now - self._began, width))
             sys.stderr.flush()
 
+    def hide(self) -> None:
+        """Take the bar away until bytes go by again: somebody else writes to standard error."""
+        if self._shown and self._drawn_at > float("-inf"):
+            self._drawn_at = float("-inf")
+            sys.stderr.write(_CLEAR_LINE)
+            sys.stderr.flush()
+
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        if self._shown and self.done:
-            sys.stderr.write(_CLEAR_LINE)
-            sys.stderr.flush()
+        self.hide()

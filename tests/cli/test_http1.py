@@ -48,6 +48,7 @@ def test_a_request_has_its_length_when_it_has_a_body_or_could():
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"[]", True),
         (b"HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n", b"", True),
+        (b"HTTP/1.1 200 \r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\nx", b"x", False),
         (b"HTTP/1.1 200\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]", b"[]", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"[]", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: Keep-Alive\r\n\r\n[]", b"[]", True),

@@ -1,8 +1,11 @@
 """The progress bar."""
 
 import io
+import os
+import socket
 import sys
 
+from flynn_aio.cli.attach import Attachment
 from flynn_aio.cli.progress import Progress, line
 
 
@@ -43,3 +46,34 @@ def test_nothing_is_drawn_for_a_pipe_a_dumb_terminal_or_when_asked_to_be_quiet(m
         with Progress("dump", 100, quiet=quiet) as progress:
             progress.advance(50)
         assert stream.getvalue() == ""
+
+
+def test_what_a_job_says_is_not_written_into_the_bar(monkeypatch, tmp_path):
+    """The bar is taken away before the job's line is written, and drawn again when bytes go by."""
+    order = []
+
+    class Bar:
+        def hide(self):
+            order.append("hide")
+
+    monkeypatch.setattr(os, "write", lambda descriptor, data: order.append(bytes(data)) or len(data))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(tmp_path / "dump", "wb") as dump:
+        early = b"\x03\x02\x00\x00\x00\x05oops\n" + b"\x05\x00\x00\x00\x00"
+        attachment = Attachment(ours, early, stdin=None, stdout=dump.fileno(), terminal=None, given=Bar())
+        assert attachment.run() == 0
+    assert order == ["hide", b"oops\n"]
+
+
+def test_a_hidden_bar_comes_back(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress("dump", 100) as progress:
+        progress.hide()
+        assert terminal.getvalue() == ""
+        progress.advance(10)
+        progress.hide()
+        assert terminal.getvalue().endswith("\r\x1b[K")
+        progress.advance(10)
+        assert terminal.getvalue().count("dump") == 2
