@@ -18,6 +18,7 @@ from typing import Any
 
 import tomli
 
+from .model import is_domain
 from .settings import (
     HOST_FEATURES,
     BuildSettings,
@@ -55,7 +56,6 @@ SECTIONS: dict[str, type] = {
 }
 APPLIANCE_KEYS = ("data_dir", "domain")
 
-_DOMAIN = re.compile(r"(?=.{1,200}$)[a-z\d](?:[a-z\d-]*[a-z\d])?(?:\.[a-z\d](?:[a-z\d-]*[a-z\d])?)*")
 _PORT_RANGE = range(65536)
 
 
@@ -111,7 +111,7 @@ def load(
         scheduler=SchedulerSettings(
             slug_dir=slugs, gateway=engine.gateway, host_features=engine.host_features, **values["scheduler"]
         ),
-        router=RouterSettings(domain=domain, certificate=keys / "leaf.pem", key=keys / "leaf.key", **values["router"]),
+        router=RouterSettings(certificate=keys / "leaf.pem", key=keys / "leaf.key", **values["router"]),
         build=BuildSettings(
             repo_dir=data_dir / "repos",
             slug_dir=slugs,
@@ -124,7 +124,6 @@ def load(
         providers=ProviderSettings(ca_certificate=keys / "ca.pem", **values["providers"]),
         images=ImageSettings(layer_dir=data_dir / "layers", **values["images"]),
         controller=ControllerSettings(
-            domain=domain,
             ca_certificate=keys / "ca.pem",
             operator_key=keys / OPERATOR_KEY,
             gateway=engine.gateway,
@@ -319,7 +318,7 @@ def _domain(given: Given | None) -> str:
     if given is None:
         return DEFAULT_DOMAIN
     domain = str(given.value).lower().rstrip(".")
-    if not _DOMAIN.fullmatch(domain):
+    if not is_domain(domain):
         raise ConfigError(
             f"{given.source}: appliance.domain = {given.value!r} is not allowed; it must be a host name, "
             "e.g. flynn.example.com"

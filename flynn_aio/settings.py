@@ -98,7 +98,6 @@ class SchedulerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSettings:
-    domain: str
     listen: str = "0.0.0.0"
     http_port: int = 80
     https_port: int = 443
@@ -165,7 +164,6 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
-    domain: str
     ca_certificate: Path
     operator_key: Path
     """The operator's own copy of a key; the database has only its hash."""

@@ -84,6 +84,7 @@ def test_the_short_variables_and_the_file_of_the_environment(tmp_path):
         ('[engine]\nsubnet = "100.100.0.1/16"\n', r"must be a private IPv4 network"),
         ("[discoverd]\nrecursors = [1]\n", r"must be a list of texts"),
         ('[build]\nca_bundle = "relative.pem"\n', r"must be an absolute path, or empty for none"),
+        (f'[appliance]\ndomain = "{"x" * 64}.test"\n', "it must be a host name"),
         ('[appliance]\ndomain = "not a domain"\n', r":2: appliance.domain = 'not a domain' is not allowed"),
         ("[router\n", r"is not TOML"),
     ],

@@ -52,7 +52,6 @@ def settings(tmp_path):
     (tmp_path / "cluster.key").write_text(f"{KEY}\n")
     (tmp_path / "slugs").mkdir()
     return ControllerSettings(
-        domain=DOMAIN,
         ca_certificate=tmp_path / "ca.pem",
         operator_key=tmp_path / "cluster.key",
         gateway="100.100.0.1",

@@ -104,9 +104,7 @@ def key_files(authority: Authority, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def settings(key_files: tuple[Path, Path]) -> RouterSettings:
-    return RouterSettings(
-        domain="flynn.test", listen="127.0.0.1", http_port=0, https_port=0, certificate=key_files[0], key=key_files[1]
-    )
+    return RouterSettings(listen="127.0.0.1", http_port=0, https_port=0, certificate=key_files[0], key=key_files[1])
 
 
 @asynccontextmanager
