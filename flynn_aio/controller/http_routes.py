@@ -101,8 +101,31 @@ def check_pair(certificate: Certificate) -> None:
         try:
             context.load_cert_chain(cert, key, password="")  # an encrypted key must not ask the terminal
         except (ssl.SSLError, ValueError) as error:
-            reason = getattr(error, "reason", None) or str(error)
-            raise ValidationError(f"Certificate invalid: {reason}") from error
+            raise ValidationError(f"Certificate invalid: {_why(error, cert)}") from error
+
+
+def _why(error: Exception, cert: str) -> str:
+    """Return what is wrong with a pair whose certificate is in the file `cert`.
+
+    Source of the first sentence: Go `crypto/tls`, `X509KeyPair`, which is what Flynn answers.
+    """
+    match getattr(error, "reason", None):
+        case "KEY_VALUES_MISMATCH" | "KEY_TYPE_MISMATCH" | "NO_CERTIFICATE_ASSIGNED":  # the last: keys of two kinds
+            return "tls: private key does not match public key"
+        case None:  # of PEM that it cannot read OpenSSL does not tell which of the two it was in
+            if not _is_certificate(cert):
+                return "the certificate is not one in PEM"
+            return "the private key is not one in PEM without a password"
+        case reason:
+            return str(reason).replace("_", " ").lower()
+
+
+def _is_certificate(path: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except ssl.SSLError:
+        return False
+    return True
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ..support.build import make_app
 from .test_releases import UNKNOWN
@@ -18,9 +18,12 @@ def make_pair(password=None):
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "example.com")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode(), pem_of(key, password)
+
+
+def pem_of(key, password=None):
     lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock).decode()
 
 
 @pytest.fixture
@@ -124,10 +127,21 @@ async def test_a_certificate_comes_flat_and_goes_out_as_one(client, app):
 async def test_a_certificate_that_does_not_fit_is_refused(client, app):
     (cert, _), (_, other_key) = make_pair(), make_pair()
     own_cert, locked_key = make_pair(password=b"secret")
-    for pair in ((cert, other_key), (cert, ""), ("x", "y"), (own_cert, locked_key), ("", other_key)):
+    strangers, no_cert = "tls: private key does not match public key", "the certificate is not one in PEM"
+    no_key = "the private key is not one in PEM without a password"
+    for pair, why in (
+        ((cert, other_key), strangers),
+        ((cert, pem_of(ed25519.Ed25519PrivateKey.generate())), strangers),
+        ((cert, ""), no_key),
+        ((own_cert, locked_key), no_key),
+        (("x", "y"), no_cert),
+        (("", other_key), no_cert),
+        (("é", other_key), no_cert),
+        (("é\n" + own_cert, locked_key), no_key),
+    ):
         response = await client.post("/apps/hello/routes", http(tls_cert=pair[0], tls_key=pair[1]))
         assert (response.status, response.json()["code"]) == (400, "validation_error"), pair
-        assert response.json()["message"].startswith("Certificate invalid: ")
+        assert response.json()["message"] == f"Certificate invalid: {why}"
 
 
 async def test_an_update_keeps_what_may_not_change(client, app):
