@@ -271,7 +271,8 @@ def _check(archive: Archive) -> None:
             if layer not in archive.layers:
                 raise Failure(f"missing layer in export: {layer}", hint="export the app again")
         if is_slug(artifact) and not archive.slug:
-            raise Failure(f"missing {SLUG} in export", hint="export the app again")
+            hint = "export the app with the 'flynn' of flynn-aio: Flynn's own leaves the slugs of such clusters out"
+            raise Failure(f"missing {SLUG} in export", hint=hint)
 
 
 def layers_of(artifact: Mapping[str, Any]) -> list[str]:
