@@ -26,6 +26,7 @@ from .certificates import (
     name_domain,
     publish_certificates,
     read_certificates,
+    remove_scratch,
     write_private,
 )
 from .errors import FlynnError
@@ -188,6 +189,7 @@ def prepare_certificates(settings: Settings, domain: str, known: TLSCert | None 
     """
     keys = settings.data_dir / "keys"
     with _written(settings):
+        remove_scratch(keys)
         if known is not None and not are_for(keys, domain):
             publish_certificates(keys, domain, known)
         ensure_certificates(keys, domain, now=now)

@@ -7,6 +7,7 @@ imported only while something is made: it costs time and memory that a later boo
 import base64
 import hashlib
 import os
+import shutil
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CA_FILE, CA_KEY_FILE, LEAF_FILE, LEAF_KEY_FILE = "ca.pem", "ca.key", "leaf.pem", "leaf.key"
 DOMAIN_FILE = "domain"
 """Says which domain the files beside it are for, to those who cannot ask the database."""
+SCRATCH = ".new-"
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=820)
@@ -91,6 +93,12 @@ def issue(directory: Path, domain: str, *, now: datetime) -> TLSCert:
         return read_certificates(scratch)
 
 
+def remove_scratch(directory: Path) -> None:
+    """Remove what a crash has left of `issue` or `fault_of`: there are keys in it."""
+    for left in directory.glob(f"{SCRATCH}*"):
+        shutil.rmtree(left)
+
+
 def fault_of(cert: TLSCert, directory: Path, domain: str, *, now: datetime) -> str:
     """Return why a domain cannot be served with a certificate; empty when it can.
 
@@ -139,7 +147,7 @@ def _write(directory: Path, cert: TLSCert) -> None:
 
 @contextmanager
 def _scratch(directory: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as name:  # 0700
+    with tempfile.TemporaryDirectory(dir=directory, prefix=SCRATCH) as name:  # 0700
         yield Path(name)
 
 

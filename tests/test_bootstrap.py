@@ -116,6 +116,24 @@ def test_files_are_made_once_and_keys_are_private(claimed_settings):
     assert (claimed_settings.data_dir / "keys" / "leaf.pem").read_bytes() == leaf
 
 
+def test_what_a_crash_left_of_the_making_of_a_certificate_is_removed(claimed_settings):
+    """It has a copy of the CA's key in it."""
+    prepare_files(claimed_settings)
+    prepare_certificates(claimed_settings, "flynn.test", now=NOW)
+    keys = claimed_settings.data_dir / "keys"
+    before = set(keys.iterdir())
+    command = (
+        "import os, sys; from pathlib import Path; from datetime import datetime, UTC;"
+        "from flynn_aio import certificates;"
+        "certificates.read_certificates = lambda _: os._exit(9);"
+        "certificates.issue(Path(sys.argv[1]), 'new.test', now=datetime.now(UTC))"
+    )
+    assert subprocess.run([sys.executable, "-c", command, str(keys)], check=False).returncode == 9
+    assert set(keys.iterdir()) != before
+    prepare_certificates(claimed_settings, "flynn.test", now=NOW)
+    assert set(keys.iterdir()) == before
+
+
 def test_the_leaf_chains_to_the_ca_and_carries_both_names(tmp_path):
     assert ensure_certificates(tmp_path, "flynn.test", now=datetime.now(UTC))
     shown = subprocess.run(
