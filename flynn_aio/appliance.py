@@ -38,8 +38,9 @@ OpenEngine = Callable[[EngineSettings], AbstractAsyncContextManager[Engine]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """Everything serves; the ports are the real ones, also where the settings said 0."""
+    """Everything serves; address and ports are the real ones, also where the settings said any."""
 
+    address: str
     http_port: int
     https_port: int
     domain: str
@@ -114,7 +115,9 @@ async def run(
                 gc.enable()  # `main.up` had put it off
                 await _make_stack(receive.stack, say)
                 now = await store.read(queries.domain)  # a migration that was cut short has gone on
-                await ready(Ready(http_port=front.http_port, https_port=front.https_port, domain=now))
+                await ready(
+                    Ready(address=front.address, http_port=front.http_port, https_port=front.https_port, domain=now)
+                )
 
             async with trio.open_nursery() as start:
                 start.start_soon(finish)

@@ -1,4 +1,4 @@
-"""The running appliance, asked from its own machine: over loopback, with the operator's key, checked against its CA."""
+"""The running appliance, asked from its own machine: where it listens, with the operator's key and its own CA."""
 
 import base64
 import http.client
@@ -16,6 +16,8 @@ from .up import log_file, state_file
 
 ASK_TIMEOUT_S = 15.0
 """A change waits for the database's lock at most so long by itself."""
+ANY = "0.0.0.0"
+"""Listening there, all addresses of the machine; connecting there, as to ``::``, its loopback."""
 
 
 class NoAnswer(FlynnError):
@@ -77,20 +79,22 @@ def open_api(settings: Settings, state: Mapping[str, Any]) -> Iterator[LocalApi]
     Raises:
         OSError: the operator's key or the CA cannot be read.
     """
-    connection = _Loopback(settings, f"controller.{cluster_domain(settings)}", state["https_port"])
+    address = state.get("address", ANY)  # one that has run for long may not have written it
+    connection = _Here(settings, f"controller.{cluster_domain(settings)}", address, state["https_port"])
     try:
         yield LocalApi(settings, connection)
     finally:
         connection.close()
 
 
-class _Loopback(http.client.HTTPSConnection):
-    """HTTPS to this machine, whatever the cluster's domain resolves to; checked against the cluster's CA."""
+class _Here(http.client.HTTPSConnection):
+    """HTTPS to an address of this machine; checked against the cluster's CA."""
 
-    def __init__(self, settings: Settings, host: str, port: int) -> None:
+    def __init__(self, settings: Settings, host: str, address: str, port: int) -> None:
+        self._address = address
         self._tls = ssl.create_default_context(cafile=settings.controller.ca_certificate)
         super().__init__(host, port, timeout=ASK_TIMEOUT_S, context=self._tls)
 
     def connect(self) -> None:
-        raw = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        raw = socket.create_connection((self._address, self.port), self.timeout)
         self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)

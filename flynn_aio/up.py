@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -34,6 +35,9 @@ from .certificates import pin
 from .errors import FlynnError
 from .settings import AUDIT_LOGGER, Settings
 from .user import ClusterEntry, User, register_cluster
+
+if TYPE_CHECKING:
+    from .appliance import Ready
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +111,7 @@ async def _run(settings: Settings, user: User | None, started: float) -> None:
 
     async def ready(doors: Ready) -> None:
         port = "" if doors.https_port == 443 else f":{doors.https_port}"
-        await trio.to_thread.run_sync(_write_state, settings, doors.http_port, doors.https_port)
+        await trio.to_thread.run_sync(_write_state, settings, doors)
         if user is not None:
             problem = await trio.to_thread.run_sync(register_cluster, user, entry(settings, doors.https_port))
             if problem:
@@ -212,12 +216,13 @@ def up_detached(settings: Settings, arguments: Sequence[str]) -> int:
     return 1
 
 
-def _write_state(settings: Settings, http_port: int, https_port: int) -> None:
+def _write_state(settings: Settings, doors: "Ready") -> None:
     state = {
         "pid": os.getpid(),
         "version": __version__,
-        "http_port": http_port,
-        "https_port": https_port,
+        "address": doors.address,
+        "http_port": doors.http_port,
+        "https_port": doors.https_port,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     path = state_file(settings)

@@ -114,6 +114,7 @@ class Front:
 
     Attributes:
         draining: no further requests are taken.
+        address: the IP address of the HTTPS door, or the one that stands for all.
         http_port, https_port: where clients connect.
     """
 
@@ -128,6 +129,7 @@ class Front:
         self._count = 0
         self._left = Bell()
         self.draining = False
+        self.address = ""
         self.http_port = 0
         self.https_port = 0
 
@@ -285,8 +287,8 @@ async def open_listening(
                         own = sockets.enter_context(socket.socket(fileno=os.dup(listener.fileno())))
                         own.setblocking(False)
                         accepting.start_soon(partial(front.accept, own, serve))
-                front.http_port = _port(listeners.http)
-                front.https_port = _port(listeners.https)
+                _, front.http_port = _name(listeners.http)
+                front.address, front.https_port = _name(listeners.https)
                 logger.info("front doors open", extra={"http": front.http_port, "https": front.https_port})
                 yield front
                 accepting.cancel_scope.cancel()
@@ -295,5 +297,6 @@ async def open_listening(
             connections.cancel_scope.deadline = trio.current_time() + settings.drain_s
 
 
-def _port(listeners: tuple[socket.socket, ...]) -> int:
-    return int(listeners[0].getsockname()[1]) if listeners else 0
+def _name(listeners: tuple[socket.socket, ...]) -> tuple[str, int]:
+    address, port, *_ = listeners[0].getsockname() if listeners else ("", 0)
+    return address, port

@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -52,8 +53,16 @@ async def up(settings, engine):
     (settings.data_dir / "keys").mkdir(exist_ok=True)
     with claimed(settings.data_dir):
         async with running(settings, engine) as world:
-            await trio.to_thread.run_sync(_write_state, settings, world.ready.http_port, world.ready.https_port)
+            await trio.to_thread.run_sync(_write_state, settings, world.ready)
             yield world
+
+
+async def test_status_asks_where_the_appliance_listens(settings, engine):
+    """It is told by the process, since the command may not see the same settings: here it does not."""
+    elsewhere = replace(settings, router=replace(settings.router, listen="127.0.0.9"))
+    async with up(elsewhere, engine):
+        report = await trio.to_thread.run_sync(look, settings)
+    assert (report.healthy, report.problems) == (True, [])
 
 
 async def status_of(world, key, *, host=CONTROLLER, path="/apps", headers=None):
