@@ -66,6 +66,8 @@ class Keyring:
         self._read_at = -1
         self._used: dict[str, Time] = {}
         self._sessions: dict[str, set[trio.CancelScope]] = {}
+        self._removed: set[str] = set()
+        """Names of keys that were removed, and that no other key with the name has come in by since."""
 
     @property
     def failed(self) -> int:
@@ -92,6 +94,7 @@ class Keyring:
         if not found:
             await self._refuse(address)
         self._used[found] = self._clock.now()
+        self._removed.discard(found)
         return found
 
     async def _stored(self) -> dict[str, bytes]:
@@ -136,6 +139,8 @@ class Keyring:
         """Do something long on the strength of a key: the scope around it is cancelled when the key is removed."""
         scopes = self._sessions.setdefault(name, set())
         scopes.add(scope)
+        if name in self._removed:  # since it was looked at
+            scope.cancel()
         try:
             yield
         finally:
@@ -146,6 +151,7 @@ class Keyring:
     def end_sessions(self, name: str) -> None:
         """End what goes on with a key that was removed."""
         self._used.pop(name, None)
+        self._removed.add(name)
         for scope in self._sessions.get(name, ()):
             scope.cancel()
 

@@ -235,6 +235,23 @@ async def test_what_goes_on_with_a_key_ends_when_it_is_removed(keyring):
         keyring.end_sessions("two")
 
 
+async def test_what_begins_with_a_key_just_after_it_was_removed_ends_at_once(store, keyring):
+    """Between the look at the key and the first byte of a stream something may be read, or a database copied."""
+    await add(store, "one")
+    await add(store, "two")
+    name = await keyring.authenticate("one", address=ADDRESS)
+    await remove(store, "one")
+    keyring.end_sessions("one")
+    with trio.CancelScope() as scope, keyring.session(name, scope):
+        await trio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    await add(store, "one", "another")
+    name = await keyring.authenticate("another", address=ADDRESS)
+    with trio.CancelScope() as scope, keyring.session(name, scope):
+        await trio.lowlevel.checkpoint()
+    assert not scope.cancelled_caught
+
+
 @pytest.mark.parametrize(
     ("header", "address"),
     [
