@@ -36,13 +36,11 @@ async def _changed(event: Event) -> Sink:
 
 async def create(parts: Parts, request: Request) -> Reply:
     """Send the lines of all apps to one more place."""
-    """Make a sink; its sender is at work a moment later."""
     sink = new_sink(read_json(request, SinkRequest))
     return reply(await parts.store.transact(lambda tx: changes.create_sink(tx, sink)))
 
 
 async def get(parts: Parts, request: Request) -> Reply:
-    """Show a sink."""
     """Show a sink."""
     sink_id = SinkID(request.uuid("sink"))
     return reply(await parts.store.read(lambda db: queries.sink(db, sink_id)))
@@ -50,6 +48,5 @@ async def get(parts: Parts, request: Request) -> Reply:
 
 async def delete(parts: Parts, request: Request) -> Reply:
     """Send no more lines to a sink; the answer shows it as it was."""
-    """Remove a sink, and show it as it was."""
     sink_id = SinkID(request.uuid("sink"))
     return reply(await parts.store.transact(lambda tx: changes.delete_sink(tx, sink_id)))
