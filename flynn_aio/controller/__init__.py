@@ -6,7 +6,8 @@ Words used here:
 - *dial*: a function that returns a new in-process connection to a door.
 - *endpoint*: one row of the table in `routes`: method, path, handler, key rule.
 - *handler*: an async function of the `Parts` of the appliance and one `Request`.
-- *stream*: an answer without an end in sight: events, logs.
+- *wire*: what clients send, as structs of its own; *shape*: what an endpoint takes and gives.
+- *stream*: an answer without an end in sight: events, logs. One that *catches up* begins with what there is.
 - *one-off job*: a job a person runs; *detached*, or *attached* with its streams in the client's hands.
 - *session*: an attached job and its client, and the frames of `flynn-attach/0` between them.
 """

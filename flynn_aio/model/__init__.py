@@ -15,6 +15,7 @@ Words used here:
 - *sink*: a log server that is sent the lines of all apps.
 - *resource*: what a *provider* made for apps: a database, say.
 - *event*: what happened to a noun.
+- *cluster*: all of this; it has a *domain*, moves to another by a *migration*, and is saved as a *backup*.
 - *key*: what a client shows to be let in; only its name is ever seen again.
 
 The nouns are msgspec structs whose attribute names are Flynn's wire names and whose field order

@@ -8,8 +8,9 @@ Words used here:
 - *builder job*: a container that makes a slug of a tree; process type `slugbuilder`.
 - *buildpack*: what knows how to build one kind of app: `bin/detect`, `bin/compile`, `bin/release`.
 - *slug*: the compiled app as a directory, mounted over `/app`; once published it never changes.
+- *transfer*: a slug on its way to or from another cluster, as a tar.
 - *cache*: what a buildpack keeps from one build of an app to the next.
-- *stack*: the images apps are built in (*builder*) and run in (*runner*).
+- *stack*: the images apps are built in (*builder*) and run in (*runner*); a *recipe* is what one is made from.
 - *line*: who waits behind whom: pushes to one app, builds for a place.
 """
 

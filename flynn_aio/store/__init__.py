@@ -4,9 +4,11 @@ Words used here:
 
 - *change*: a function of a `Transaction`, in `changes`; its rows and events become durable together.
 - *query*: a function of a database, in `queries`, answered from one snapshot.
+- *row*: a noun as its table has it: what is asked by in columns, the rest in `doc`.
 - *event*: what happened to a noun; the events table is the history.
 - *feed*: events as a stream for people and deploy waits (`Store.subscribe`): each once, in order.
 - *keyring*: where every door asks whether a key is one of ours; it counts and slows wrong ones.
+- *snapshot*: a copy of the whole database of one moment, for a backup.
 - *watch*: `Store.changes`, for loops that only need to know *that* something moved.
 """
 
