@@ -10,7 +10,7 @@ import trio
 
 from .bootstrap import claimed, lock_file, running_pid
 from .settings import Settings
-from .up import ERROR, diary, expected
+from .up import diary, tell
 
 MARGIN_S = 20.0
 """Beyond the drain the settings allow: the store's last checkpoint, a slow disk."""
@@ -28,11 +28,7 @@ def down(settings: Settings) -> int:
         with claimed(settings.data_dir), diary(settings, to_file=True):
             removed = trio.run(shut_down, settings.engine)
     except BaseException as exc:
-        errors = expected(exc)
-        if errors is None:
-            raise
-        for error in errors:
-            print(f"{ERROR}{error.message}", file=sys.stderr)
+        tell(exc)
         print("the apps may still run; mend that, then type again: flynn-aio down", file=sys.stderr)
         return 1
     print(f"stopped {len(removed.jobs)} job{'' if len(removed.jobs) == 1 else 's'}")

@@ -22,7 +22,7 @@ from .local import LocalApi, https_port, open_api, state_of
 from .model import plain
 from .settings import Settings
 from .store import Transaction, changes, key_hash, open_store, queries
-from .up import entry, expected, log_file
+from .up import entry, log_file, tell
 from .user import ClusterEntry, User, register_cluster
 
 T = TypeVar("T")
@@ -130,11 +130,7 @@ def _told(command: Callable[[], None]) -> int:
         print(f"error: {exc.filename} is not yours to read; type: sudo flynn-aio key …", file=sys.stderr)
         return 1
     except BaseException as exc:
-        errors = expected(exc)
-        if errors is None:
-            raise
-        for error in errors:
-            print(f"error: {error.message}", file=sys.stderr)
+        tell(exc)
         return 1
     return 0
 

@@ -1,7 +1,6 @@
 """`flynn-aio stack build|list`: the images that build and run apps, made or shown by hand."""
 
 import json
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -12,7 +11,7 @@ from .bootstrap import make_data_dir, make_directories
 from .engine import open_engine
 from .receive import Stack
 from .settings import Settings
-from .up import expected
+from .up import tell
 
 
 def build(settings: Settings, languages: Sequence[str]) -> int:
@@ -35,11 +34,7 @@ def _with_stack(settings: Settings, command: Callable[[Stack], Awaitable[None]])
         make_directories(settings)
         trio.run(run)
     except BaseException as exc:
-        errors = expected(exc)
-        if errors is None:
-            raise
-        for error in errors:
-            print(f"error: {error.message}", file=sys.stderr)
+        tell(exc)
         return 1
     return 0
 

@@ -169,6 +169,15 @@ def expected(exc: BaseException) -> list[FlynnError] | None:
     return None
 
 
+def tell(exc: BaseException) -> None:
+    """Print the expected failures in an exception or group, a line each. Raise it when anything else is among them."""
+    errors = expected(exc)
+    if errors is None:
+        raise exc
+    for error in errors:
+        print(f"{ERROR}{error.message}", file=sys.stderr)
+
+
 def up_detached(settings: Settings, arguments: Sequence[str]) -> int:
     """Start `flynn-aio up` in a session of its own, show what it says, and return when it is ready.
 

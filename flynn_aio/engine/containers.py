@@ -285,23 +285,6 @@ def status_of(listed: Listed) -> JobStatus:
     )
 
 
-def new_status(spec: JobSpec, *, address: str, started_at: Time | None) -> JobStatus:
-    """Return the status of a job that has just been started."""
-    return JobStatus(
-        id=spec.id,
-        app=spec.app,
-        release=spec.release,
-        type=spec.type,
-        formation=spec.formation,
-        state=RunState.RUNNING,
-        address=address,
-        started_at=started_at,
-        args=spec.args,
-        volumes=tuple(volume.id for volume in spec.volumes),
-        meta=dict(spec.meta),
-    )
-
-
 def _moment(seconds: int) -> Time | None:
     return Time.of(Time.fromtimestamp(seconds).astimezone()) if seconds > 0 else None
 

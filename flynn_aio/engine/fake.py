@@ -22,7 +22,7 @@ from ..model import JobID, Time, VolumeID
 from ..watch import Bell
 from .addresses import Addresses
 from .init_log import log_record, write_oom_line
-from .protocol import Attachment, JobSpec, JobStatus, Output, RunState, Stream
+from .protocol import Attachment, JobSpec, JobStatus, Output, RunState, Stream, new_status
 from .spec import log_file_name
 from .volumes import check_free, missing
 
@@ -394,19 +394,7 @@ class FakeEngine:
     def _launch(self, spec: JobSpec, program: Program, output: trio.MemorySendChannel[Output] | None) -> _Job:
         address = self._gateway if spec.host_network else self._addresses.take()
         spec = replace(spec, env={**spec.env, "EXTERNAL_IP": address})
-        status = JobStatus(
-            id=spec.id,
-            app=spec.app,
-            release=spec.release,
-            type=spec.type,
-            formation=spec.formation,
-            state=RunState.RUNNING,
-            address=address,
-            started_at=self._clock.now(),
-            args=spec.args,
-            volumes=tuple(volume.id for volume in spec.volumes),
-            meta=dict(spec.meta),
-        )
+        status = new_status(spec, address=address, started_at=self._clock.now())
 
         async def write(piece: Output) -> None:
             await trio.lowlevel.checkpoint()

@@ -29,12 +29,11 @@ from .containers import (
     is_address_taken,
     is_logged,
     is_name_taken,
-    new_status,
     start_failure,
     status_of,
 )
 from .layers import LayerImages
-from .protocol import Attachment, JobSpec, JobStatus, RunState
+from .protocol import Attachment, JobSpec, JobStatus, RunState, new_status
 from .service import PodmanService
 from .volumes import Bind, bind_all, check_free, directory_of, find_volumes, make_volume, remove_tree
 from .watcher import Container, Watcher

@@ -137,6 +137,23 @@ class JobStatus:
     meta: Mapping[str, str] = field(default_factory=dict)
 
 
+def new_status(spec: JobSpec, *, address: str, started_at: Time | None) -> JobStatus:
+    """Return the status of a job that has just been started."""
+    return JobStatus(
+        id=spec.id,
+        app=spec.app,
+        release=spec.release,
+        type=spec.type,
+        formation=spec.formation,
+        state=RunState.RUNNING,
+        address=address,
+        started_at=started_at,
+        args=spec.args,
+        volumes=tuple(volume.id for volume in spec.volumes),
+        meta=dict(spec.meta),
+    )
+
+
 class Stream(Enum):
     STDOUT = 1
     STDERR = 2

@@ -14,10 +14,10 @@ from flynn_aio.engine.containers import (
     create_body,
     is_address_taken,
     is_name_taken,
-    new_status,
     start_failure,
     status_of,
 )
+from flynn_aio.engine.protocol import new_status
 from flynn_aio.engine.volumes import Bind
 from flynn_aio.model import AppID, JobID, ReleaseID, Time
 from flynn_aio.settings import EngineSettings
