@@ -5,11 +5,12 @@ block, and run in this process or in one of their own.
 """
 
 import json
+import socket
 import ssl
 import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -142,7 +143,17 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Upgrade", "flynn-attach/0")
             self.end_headers()
             answer.talk(self)
+            self._linger()
             self.close_connection = True
+
+    def _linger(self) -> None:
+        """Wait for the client to hang up, as the real one does: closing on what it says would lose our last words."""
+        self.wfile.flush()
+        self.connection.settimeout(5)
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.connection.recv(65536):
+                continue
 
     def _stream(self, stream: Stream) -> None:
         self.send_response(200)
