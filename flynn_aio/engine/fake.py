@@ -19,6 +19,7 @@ import trio
 from ..clock import Clock, SystemClock
 from ..errors import EngineError, NotFound, StartError
 from ..model import JobID, Time, VolumeID
+from ..settings import DEFAULT_SUBNET
 from ..watch import Bell
 from .addresses import Addresses
 from .init_log import log_record, write_oom_line
@@ -28,8 +29,6 @@ from .volumes import check_free, missing
 
 OUTPUT_PIECES = 16
 """Pieces of output an attached job may be ahead of its reader; then it waits, as with a full pipe."""
-
-DEFAULT_SUBNET = IPv4Network("100.100.0.0/16")
 
 
 class Process:
