@@ -14,17 +14,8 @@ Words used here:
 """
 
 from .doctor import Finding, probe_host
-from .fake import (
-    Behaviour,
-    FakeEngine,
-    Process,
-    Program,
-    exits,
-    fails_to_start,
-    ignore_sigterm,
-    open_fake_engine,
-    run_forever,
-)
+from .fake import FakeEngine, open_fake_engine
+from .fake_process import Behaviour, Process, Program, exits, fails_to_start, ignore_sigterm, run_forever
 from .init_log import OOM_TEXT, log_record
 from .lifecycle import Removed, open_engine, shut_down
 from .privileges import refusal

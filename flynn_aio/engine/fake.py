@@ -7,7 +7,7 @@ world does to them with `crash`, `run_out_of_memory`, `lose` and `outage`.
 """
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
@@ -22,6 +22,7 @@ from ..model import JobID, Time, VolumeID
 from ..settings import DEFAULT_SUBNET
 from ..watch import Bell
 from .addresses import Addresses
+from .fake_process import Behaviour, Process, Program
 from .init_log import log_record, write_oom_line
 from .protocol import Attachment, JobSpec, JobStatus, Output, RunState, Stream, new_status
 from .spec import log_file_name
@@ -29,93 +30,6 @@ from .volumes import check_free, missing
 
 OUTPUT_PIECES = 16
 """Pieces of output an attached job may be ahead of its reader; then it waits, as with a full pipe."""
-
-
-class Process:
-    """What a program in the fake sees of itself.
-
-    Attributes:
-        spec: what it was started with; `spec.env` includes `EXTERNAL_IP`.
-        files: where it sees a volume -> name -> content of what is in it.
-        size: rows and columns of the terminal.
-    """
-
-    def __init__(
-        self, spec: JobSpec, write: Callable[[Output], Awaitable[None]], files: Mapping[str, dict[str, bytes]]
-    ) -> None:
-        self.spec = spec
-        self.files = files
-        self.size = (spec.rows, spec.columns)
-        self._write = write
-        self._input_send, self._input = trio.open_memory_channel[bytes](0)
-        self._trapped: set[int] = set()
-        self._signal_send, self._signals = trio.open_memory_channel[int](64)
-
-    async def read(self) -> bytes:
-        """Return the next piece of stdin; empty at its end."""
-        try:
-            return await self._input.receive()
-        except trio.EndOfChannel:
-            return b""
-
-    async def write(self, data: bytes, stream: Stream = Stream.STDOUT) -> None:
-        """Print; waits while an attached reader does not read."""
-        await self._write(Output(Stream.STDOUT if self.spec.tty else stream, data))
-
-    def trap(self, *numbers: int) -> None:
-        """From now on these signals do not end the process but wait in `next_signal`."""
-        self._trapped.update(numbers)
-
-    async def next_signal(self) -> int:
-        """Wait for a trapped signal."""
-        return await self._signals.receive()
-
-
-Program = Callable[[Process], Awaitable[int]]
-"""A job's body; it returns its exit code. `trio.Cancelled` is how it dies of a signal."""
-
-
-async def run_forever(process: Process) -> int:
-    """A program that runs until a signal ends it."""
-    await trio.sleep_forever()
-    raise AssertionError("unreachable")
-
-
-async def ignore_sigterm(process: Process) -> int:
-    """A program that only SIGKILL ends."""
-    process.trap(signal.SIGTERM)
-    return await run_forever(process)
-
-
-def exits(code: int, *, after_s: float = 0.0, prints: bytes = b"") -> Program:
-    """Return a program that prints and then exits."""
-
-    async def program(process: Process) -> int:
-        if prints:
-            await process.write(prints)
-        await trio.sleep(after_s)
-        return code
-
-    return program
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Behaviour:
-    """How jobs of one kind go.
-
-    Attributes:
-        start_error: when not empty, starting raises `StartError` with this text.
-        start_s: how long a start takes.
-    """
-
-    program: Program = run_forever
-    start_error: str = ""
-    start_s: float = 0.0
-
-
-def fails_to_start(text: str) -> Behaviour:
-    """Return the behaviour of a job that cannot be started."""
-    return Behaviour(start_error=text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,17 +336,14 @@ class FakeEngine:
             return
         job.status = replace(job.status, state=RunState.EXITED, exit_code=code)
         job.scope.cancel()
-        job.process._input.close()
+        job.process.close_stdin()
         if job.output is not None:
             job.output.close()
         job.ended.set()
         self._bell.ring()
 
     def _deliver(self, job: _Job, number: int) -> None:
-        process = job.process
-        if number in process._trapped and number != signal.SIGKILL:
-            process._signal_send.send_nowait(number)
-        elif number not in (signal.SIGWINCH, signal.SIGCHLD, signal.SIGCONT):
+        if not job.process.catches(number) and number not in (signal.SIGWINCH, signal.SIGCHLD, signal.SIGCONT):
             self._end(job, 128 + number)
 
     def _remove(self, job: JobID) -> None:
@@ -484,12 +395,12 @@ class _FakeAttachment:
 
     async def send(self, data: bytes) -> None:
         try:
-            await self._job.process._input_send.send(data)
+            await self._job.process.stdin.send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.lowlevel.checkpoint()
 
     async def send_eof(self) -> None:
-        await self._job.process._input_send.aclose()
+        await self._job.process.stdin.aclose()
 
     async def resize(self, *, rows: int, columns: int) -> None:
         await trio.lowlevel.checkpoint()
