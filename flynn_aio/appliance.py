@@ -22,6 +22,7 @@ from .engine import Engine, open_engine
 from .errors import FlynnError
 from .images import open_layers
 from .logs import open_logs, open_sinks
+from .names import Names
 from .providers import Providers
 from .receive import Stack, open_receive
 from .router import Listeners, open_front, open_router
@@ -68,6 +69,7 @@ async def run(
         FlynnError: it cannot start here, alone or within exception groups; the message says what to do.
     """
     clock = clock or SystemClock()
+    trio.socket.set_custom_hostname_resolver(Names())
     await trio.to_thread.run_sync(prepare_files, settings)
     async with open_store(settings.store, clock) as store:
         domain = await prepare_rows(store, settings)
