@@ -6,7 +6,7 @@ made before in them, so that they reach further than "not found". They go over T
 one appliance whose engine is a fake. Nothing may answer 5xx, with a status it did not announce, or with a
 body that its schema does not have; and every endpoint must have been seen to succeed and to refuse.
 
-A run is repeatable: `FUZZ_SEED` and `FUZZ_EXAMPLES` (per endpoint and kind) are its only input. `make fuzz`
+A run is repeatable: `FUZZ_SEED` and `FUZZ_EXAMPLES` (per endpoint and kind, 8 or more) are its only input. `make fuzz`
 takes a new seed and runs for longer.
 """
 
