@@ -3,11 +3,15 @@
 Source: `cli.md` §5.2; Flynn `cli/app.go`, `cli/remote.go`.
 """
 
+from typing import Any
+from urllib.parse import urlsplit
+
 from . import git
 from .client import part
 from .deletion import deleted
 from .deploy import current_release
 from .failure import Failure
+from .rc import Cluster
 from .render import quoted, table
 from .session import Session
 from .talk import confirm, show, show_json, show_raw, tell
@@ -122,14 +126,22 @@ def info(args: Args, session: Session) -> None:
         routes = []  # an app that does not exist yet still has its place for pushing
     web = next((route for route in routes if route["type"] == "http"), None)
     if web:
-        scheme = "https" if web.get("certificate") or web.get("tls_cert") else "http"
-        rows.append(("Web URL:", f"{scheme}://{web['domain']}"))
+        rows.append(("Web URL:", _url(web, session.cluster)))
     if args.flag("--json"):
         urls = {name.removesuffix(":").lower().replace(" ", "_"): url for name, url in rows}
         show_json({"app": app, **urls})
         return
     show(f"=== {app}")
     show_raw(table(rows))
+
+
+def _url(web: dict[str, Any], cluster: Cluster) -> str:
+    """Return where a route answers. A router that is not at 443 is known by the controller's URL, and has TLS there."""
+    port = urlsplit(cluster.controller_url).port
+    if port and cluster.controller_url.startswith("https:"):
+        return f"https://{web['domain']}:{port}"
+    scheme = "https" if web.get("certificate") or web.get("tls_cert") else "http"
+    return f"{scheme}://{web['domain']}"
 
 
 def remote(args: Args, session: Session) -> None:

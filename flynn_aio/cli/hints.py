@@ -6,6 +6,8 @@ commands. It may ask the controller once more and never fails: a hint is worth n
 Ours; Flynn's client has nothing like it. Form: git's ``hint: ``.
 """
 
+from ssl import SSLCertVerificationError
+
 from .failure import NONSENSE, Failure, NotFound, Unauthorized, Unreachable
 from .render import quoted
 from .session import Session
@@ -44,6 +46,11 @@ def next_step(failure: Failure, command: str, session: Session) -> str:
                 return (
                     "the cluster has another certificate now. If you expected that, 'flynn-aio credentials' on the "
                     "server prints the line to add it again; add -f"
+                )
+            case Unreachable(__cause__=SSLCertVerificationError()):
+                return (
+                    "nobody this machine trusts has signed the cluster's certificate: give its pin with -p. "
+                    "'flynn-aio credentials' on the server prints the whole line"
                 )
             case Unreachable():
                 return "'flynn-aio status' on the server says whether it is up"

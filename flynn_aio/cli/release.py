@@ -196,7 +196,7 @@ def _rollback(release_id: str, session: Session, *, sure: bool) -> None:
         if len(releases) < 2:
             raise Failure("Not enough releases to perform a rollback.", hint="'flynn release' lists them")
         release_id = releases[1]["id"]
-    elif release_id == current:
+    if release_id == current:
         raise Failure("Release id given is the current release.", hint="'flynn release' lists the others")
     if not sure and not confirm(f"Are you sure you want to rollback to release {quoted(release_id)}?"):
         return

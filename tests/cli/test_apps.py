@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from .fake_controller import NOT_FOUND, Reply, Stream, after, error, frame
+from .fake_controller import KEY, NOT_FOUND, Reply, Stream, after, error, frame
 from .nouns import APP, APP_ID, SHORT, release
 
 DELETION = {
@@ -158,3 +158,14 @@ def test_remote_add(person, controller):
 def test_remote_add_for_an_unknown_app(person, controller):
     done = person.flynn("remote", "add")
     assert (done.code, done.err) == (1, "controller: resource not found\n")
+
+
+def test_info_knows_a_router_that_is_not_at_443(person, secure_controller):
+    secure_controller.on("GET /apps/shop/release", NOT_FOUND)
+    secure_controller.on("GET /apps/shop/routes", [{"type": "http", "domain": "shop.test"}])
+    person.rc.write_text(
+        f'default = "one"\n[[cluster]]\nName = "one"\nKey = "{KEY}"\nTLSPin = "{secure_controller.pin}"\n'
+        f'ControllerURL = "https://controller.{secure_controller.domain}"\n'
+    )
+    done = person.flynn("-a", "shop", "info")
+    assert done.out == f"=== shop\nWeb URL:  https://shop.test:{secure_controller.port}\n"

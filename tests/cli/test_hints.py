@@ -171,3 +171,9 @@ def test_an_error_is_red_on_a_terminal(person, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     assert person.flynn("bogus").code == 1
     assert terminal.getvalue() == "\x1b[31mbogus is not a flynn command. See 'flynn help'\x1b[0m\n"
+
+
+def test_a_certificate_nobody_signed(person, secure_controller):
+    done = person.flynn("cluster", "add", "one", secure_controller.domain, "key")
+    assert done.err.startswith("Error writing CA certificate: ")
+    assert "give its pin with -p" in done.hint

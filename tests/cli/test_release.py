@@ -80,6 +80,7 @@ def test_a_rollback_goes_to_the_second_newest_release(person, released):
     ("argv", "releases", "err"),
     [
         (["-y", OLD], None, "Release id given is the current release.\n"),
+        (["-y"], [release(NEW), release(OLD)], "Release id given is the current release.\n"),
         (["-y"], [release()], "Not enough releases to perform a rollback.\n"),
     ],
 )
