@@ -4,10 +4,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+import trio
 
 from flynn_aio.controller import Controller, open_controller
 from flynn_aio.discoverd import Services
 from flynn_aio.engine import FakeEngine, open_fake_engine
+from flynn_aio.errors import ValidationError
 from flynn_aio.images import Layers
 from flynn_aio.logs import Logs, open_logs
 from flynn_aio.providers import Providers
@@ -44,6 +46,18 @@ class Stage:
 
 async def no_git(scope, receive, send):
     raise AssertionError("nobody asked for git")
+
+
+class NoSlugs:
+    """Who has no slug and takes none."""
+
+    async def is_there(self, slug):
+        await trio.lowlevel.checkpoint()
+        return False
+
+    async def receive(self, pieces, *, runner=""):
+        await trio.lowlevel.checkpoint()
+        raise ValidationError("is not a slug", field="slug")
 
 
 @pytest.fixture
@@ -91,7 +105,7 @@ async def open_stage(store, clock, settings, tmp_path):
                 clock,
                 git=git,
                 layers=layers,
-                slugs=slugs,
+                slugs=slugs or NoSlugs(),
                 status=status,
                 providers=providers,
             ) as controller,
