@@ -13,7 +13,7 @@ import trio
 from ..errors import FlynnError
 from ..model import AppID, Event, EventID
 
-AT_ONCE = 4
+AT_ONCE = 1
 """Patient listeners served in a round of Trio's scheduler: a fraction of a millisecond of work each."""
 
 Page = Callable[[EventID], Awaitable[list[Event]]]
