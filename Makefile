@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := podman runc conmon netavark iptables mmdebstrap mount git curl ca-certificates python3-venv
-TEST_PACKAGES := bind9-dnsutils busybox-static openssl shellcheck
+TEST_PACKAGES := bind9-dnsutils busybox-static openssl shellcheck zsh fish
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help demo test check fuzz bench setup packages clean
