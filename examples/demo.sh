@@ -29,7 +29,7 @@ fetch() { run curl --silent --show-error --fail --retry 5 --retry-all-errors --c
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-ca=$work/ca.pem
+ca=$(cd "$here/.." && pwd)/.venv/demo-ca.pem # stays, so that what is shown can be typed again
 flynn-aio credentials --json | python3 -c 'import json, sys; sys.stdout.write(json.load(sys.stdin)["ca_cert"])' >"$ca"
 
 say "Create an app from examples/$app and push it"

@@ -4,15 +4,12 @@ The stories share one appliance and one app that serves, whose release must surv
 """
 
 import os
-import shutil
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
-from ..support.appliance import Appliance, git, repository, until
+from ..support.appliance import git, repository, running, until
 
 pytestmark = [pytest.mark.podman, pytest.mark.slow]
 
@@ -49,15 +46,8 @@ BACKEND = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pat
 
 @pytest.fixture(scope="module")
 def appliance():
-    place = Path(tempfile.mkdtemp(prefix="flynn-aio-test-"))
-    one = Appliance(place, subnet="100.102.0.0/26")
-    try:
-        one.up()
+    with running("100.102.0.0/26") as one:
         yield one
-    finally:
-        one.down()
-        assert one.traces() == []
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")

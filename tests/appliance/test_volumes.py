@@ -5,14 +5,11 @@ TestPersistentVolumes of Flynn, with the deaths that one machine can die.
 
 import json
 import os
-import shutil
 import signal
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from ..support.appliance import Appliance, repository, until
+from ..support.appliance import repository, running, until
 
 pytestmark = [pytest.mark.podman, pytest.mark.slow]
 
@@ -44,15 +41,8 @@ HTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
 
 @pytest.fixture
 def appliance():
-    place = Path(tempfile.mkdtemp(prefix="flynn-aio-test-"))
-    one = Appliance(place, subnet="100.108.0.0/25")
-    try:
-        one.up()
+    with running("100.108.0.0/25") as one:
         yield one
-    finally:
-        one.down()
-        assert one.traces() == []
-        shutil.rmtree(place)
 
 
 def one_more(appliance, before: list[str]) -> list[str]:

@@ -13,25 +13,17 @@ import pytest
 import trio
 
 from flynn_aio.controller import backup
-from flynn_aio.model import SYSTEM_APPS, Artifact, Time, TLSCert
+from flynn_aio.model import SYSTEM_APPS, Time
 from flynn_aio.store import EventFilter, changes, key_hash, queries
 
-from ..support.build import make_app
+from ..support.build import keep_system_apps, make_app
 
 NOW = Time.parse("2026-11-23T04:05:06Z")
 
 
 @pytest.fixture
 async def client(stage):
-    cert = TLSCert(ca_cert="CA", cert="LEAF", pin="pin", key="key")
-
-    def change(tx):
-        image = changes.create_artifact(tx, Artifact(type="flynn", uri="image:localhost/flynn-aio/runner:1"))
-        env = changes.cluster_env("flynn.test", cert)
-        for name, part in SYSTEM_APPS.items():
-            changes.keep_system_app(tx, part, env=env.get(name, {}), artifacts=[image.id])
-
-    await stage.store.transact(change)
+    await stage.store.transact(keep_system_apps)
     return stage.client()
 
 

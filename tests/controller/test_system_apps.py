@@ -2,23 +2,16 @@
 
 import pytest
 
-from flynn_aio.model import SYSTEM_APPS, Artifact, TLSCert
-from flynn_aio.store import changes
+from flynn_aio.model import SYSTEM_APPS
+
+from ..support.build import keep_system_apps
 
 PART = "controller is a part of flynn-aio itself and cannot be"
 
 
 @pytest.fixture
 async def client(stage):
-    cert = TLSCert(ca_cert="CA", cert="LEAF", pin="pin", key="secret")
-
-    def change(tx):
-        image = changes.create_artifact(tx, Artifact(type="flynn", uri="image:localhost/flynn-aio/runner:1"))
-        env = changes.cluster_env("flynn.test", cert)
-        for name, part in SYSTEM_APPS.items():
-            changes.keep_system_app(tx, part, env=env.get(name, {}), artifacts=[image.id])
-
-    await stage.store.transact(change)
+    await stage.store.transact(keep_system_apps)
     return stage.client()
 
 

@@ -3,13 +3,16 @@
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -171,6 +174,20 @@ class Appliance:
         links = [link.name for link in Path("/sys/class/net").iterdir()]
         ours = [found for found in (*networks, *links) if found == name]
         return [*self.containers(), *ours, *(line for line in _command_lines() if str(self.data_dir) in line)]
+
+
+@contextmanager
+def running(subnet: str) -> Iterator[Appliance]:
+    """Have an appliance that is up while the block runs, and of which nothing is left behind it."""
+    place = Path(tempfile.mkdtemp(prefix="flynn-aio-test-"))
+    one = Appliance(place, subnet=subnet)
+    try:
+        one.up()
+        yield one
+    finally:
+        one.down()
+        assert one.traces() == []
+        shutil.rmtree(place)
 
 
 def free_port() -> int:

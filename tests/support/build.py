@@ -1,6 +1,6 @@
 """Builders: an app with a release, in one line."""
 
-from flynn_aio.model import App, Artifact, HealthCheck, Port, PortService, ProcessType, Release
+from flynn_aio.model import SYSTEM_APPS, App, Artifact, HealthCheck, Port, PortService, ProcessType, Release, TLSCert
 from flynn_aio.store import Store, changes
 
 DOMAIN = "flynn.test"
@@ -27,3 +27,11 @@ async def make_release(store: Store, app: App, processes: dict[str, ProcessType]
         return changes.create_release(tx, wanted)
 
     return await store.transact(change)
+
+
+def keep_system_apps(tx) -> None:
+    """Make the system apps as a first boot does; the certificate's key reads ``secret``."""
+    image = changes.create_artifact(tx, Artifact(type="flynn", uri="image:localhost/flynn-aio/runner:1"))
+    env = changes.cluster_env(DOMAIN, TLSCert(ca_cert="CA", cert="LEAF", pin="pin", key="secret"))
+    for name, part in SYSTEM_APPS.items():
+        changes.keep_system_app(tx, part, env=env.get(name, {}), artifacts=[image.id])
