@@ -16,8 +16,9 @@ from flynn_aio.providers import Providers
 from flynn_aio.settings import ControllerSettings, ImageSettings, LogSettings, ProviderSettings
 from flynn_aio.store import Keyring, Store, changes, inline, key_hash, queries
 
-from ..support.build import DOMAIN
+from ..support.build import DOMAIN, make_app
 from ..support.http_client import HTTPClient
+from ..support.provider import running_provider
 
 KEY = "2c1c1ba8f1ba4f4a9eb9e44c1b0a4d6e"
 CA = b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
@@ -129,3 +130,23 @@ async def stage(open_stage):
 @pytest.fixture
 async def client(stage):
     return stage.client()
+
+
+@pytest.fixture
+async def fake():
+    """A provider that answers, whom nobody knows yet."""
+    async with running_provider() as one:
+        yield one
+
+
+@pytest.fixture
+async def provider(client, fake):
+    """The same, registered as ``things``."""
+    response = await client.post("/providers", {"name": "things", "url": fake.url})
+    assert response.status == 200
+    return response.json()
+
+
+@pytest.fixture
+async def apps(store):
+    return [await make_app(store, name) for name in ("one", "two")]
