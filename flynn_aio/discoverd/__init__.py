@@ -16,7 +16,7 @@ Source: `discovery.md`; Flynn `discoverd/`.
 """
 
 from .dns_answer import instances_named, is_ours
-from .services import open_discoverd
+from .services import open_discoverd, open_monitor
 from .snapshot import Services, Snapshot
 
-__all__ = ["Services", "Snapshot", "instances_named", "is_ours", "open_discoverd"]
+__all__ = ["Services", "Snapshot", "instances_named", "is_ours", "open_discoverd", "open_monitor"]

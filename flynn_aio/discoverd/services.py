@@ -5,7 +5,7 @@ what happened and publish what it then says.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -34,6 +34,9 @@ a number nobody reads would cost more than the probes."""
 RETRY_S = 1.0
 """After the store could not be read."""
 
+Probe = Callable[[HealthCheck, str], Awaitable[str]]
+"""Asks the endpoint at an address once; see `checks.probe`."""
+
 
 @asynccontextmanager
 async def open_discoverd(settings: DiscoverdSettings, store: Store, clock: Clock) -> AsyncIterator[Services]:
@@ -45,15 +48,27 @@ async def open_discoverd(settings: DiscoverdSettings, store: Store, clock: Clock
         FlynnError: DNS cannot listen where the settings say.
     """
     snapshot = Watch(Snapshot())
-    async with open_dns(settings, snapshot, clock) as dns_port, trio.open_nursery() as checks:
-        monitor = Monitor(checks, snapshot, probe_timeout_s=settings.probe_timeout_s)
+    async with (
+        open_dns(settings, snapshot, clock) as dns_port,
+        open_monitor(store, snapshot, probe_timeout_s=settings.probe_timeout_s),
+    ):
+        yield Services(snapshot=snapshot, dns_port=dns_port)
+
+
+@asynccontextmanager
+async def open_monitor(
+    store: Store, snapshot: Watch[Snapshot], *, probe_timeout_s: float, probe: Probe = probe
+) -> AsyncIterator[None]:
+    """Keep the snapshot true while the block runs. Entered, it is, as far as `SETTLE_S` allowed."""
+    async with trio.open_nursery() as checks:
+        monitor = Monitor(checks, snapshot, probe_timeout_s=probe_timeout_s, probe=probe)
         seen = store.changes.version
         monitor.follow(await store.read(queries.placed_jobs))
         with trio.move_on_after(SETTLE_S):
             await monitor.wait_settled()
         monitor.publish()
         checks.start_soon(partial(_follow, store, monitor, seen=seen))
-        yield Services(snapshot=snapshot, dns_port=dns_port)
+        yield
         checks.cancel_scope.cancel()
 
 
@@ -78,10 +93,13 @@ class Monitor:
     The nursery is lent by the opener; each check has a cancel scope, by which `follow` ends it.
     """
 
-    def __init__(self, nursery: trio.Nursery, snapshot: Watch[Snapshot], *, probe_timeout_s: float) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, snapshot: Watch[Snapshot], *, probe_timeout_s: float, probe: Probe
+    ) -> None:
         self._nursery = nursery
         self._snapshot = snapshot
         self._probe_timeout_s = probe_timeout_s
+        self._ask = probe
         self._registry = Registry()
         self._scopes: dict[EndpointKey, trio.CancelScope] = {}
         self._unasked: set[EndpointKey] = set()
@@ -133,7 +151,7 @@ class Monitor:
         now = trio.current_time()
         last_moment = max(health.deadline, now + START_INTERVAL_S)
         with trio.move_on_at(min(now + timeout_s, last_moment)):
-            return await probe(check, addr)
+            return await self._ask(check, addr)
         if last_moment < now + timeout_s and before:
             return before
         return f"no answer from {addr} within {trio.current_time() - now:.1f} s"
