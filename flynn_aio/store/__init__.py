@@ -16,9 +16,10 @@ from sqlite_utils import Database
 
 from . import changes, queries
 from .feed import EventFilter, Overflow, Subscription
+from .file import DatabaseBroken
 from .keys import Failures, Keyring, key_hash, last_hop
 from .queries import DeploymentInProgress, Desired
-from .store import DatabaseBroken, Store, inline, open_store
+from .store import Store, inline, open_store
 from .transaction import Transaction
 
 __all__ = [

@@ -1,37 +1,29 @@
 """The store: one SQLite file, one writer at a time, readers beside it.
 
-Only this module opens the database, and nothing here blocks the loop: every statement runs in
+Only this module and `file` open the database, and nothing here blocks the loop: every statement runs in
 a worker thread. A change is a function of a `Transaction`; its rows and events become durable
 together (WAL, synchronous=FULL), and the rest of the process learns of them afterwards.
 """
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    closing,
-    contextmanager,
-    suppress,
-)
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
 import trio
 from sqlite_utils import Database
 
 from ..clock import Clock
-from ..errors import FlynnError, Unavailable
+from ..errors import Unavailable
 from ..model import Event, EventID, Time
 from ..settings import StoreSettings
 from ..watch import Watch
 from . import queries
 from .feed import EventFilter, Feed, Subscription
-from .schema import migrations
-from .snapshot import copy_database, remove_copy
+from .file import ADVICE, UNCHANGED, atomic, connect, prepare, translated
+from .snapshot import copy_database
 from .transaction import Transaction
 
 logger = logging.getLogger(__name__)
@@ -40,20 +32,6 @@ T = TypeVar("T")
 
 READERS = 2
 """Connections for reading. More than cores would only wait for one another."""
-
-
-START_ANEW = "restore a backup of it, or move it away to begin with an empty one; nothing was changed"
-PRIMARY_CODE = 0xFF
-"""The part of SQLite's error codes that is not the detail."""
-ADVICE = {
-    sqlite3.SQLITE_FULL: "free some space on its disk",
-    sqlite3.SQLITE_BUSY: "another program holds it open: end that one",
-}
-"""What to do about an error that is nobody's mistake; the others are told apart by SQLite's own sentence."""
-
-
-class DatabaseBroken(FlynnError):
-    """The file is not a database of ours, or it is damaged."""
 
 
 class RunBlocking(Protocol):
@@ -78,8 +56,8 @@ class Store:
         self._writing = trio.Lock()
         self._copying = trio.Lock()
         self._feed = Feed(settings.event_buffer)
-        self._writer = _connect(settings)
-        self._readers = [_connect(settings, read_only=True) for _ in range(READERS)]
+        self._writer = connect(settings)
+        self._readers = [connect(settings, read_only=True) for _ in range(READERS)]
         self._reading = trio.CapacityLimiter(READERS)
         self.changes: Watch[int] = Watch(0)
         """Counts the commits of this process; for loops, which then read what they need."""
@@ -92,18 +70,38 @@ class Store:
 
         Raises:
             FlynnError: what the change itself raised; nothing was written.
-            Unavailable: the database is locked by somebody else or the disk is full; nothing was written.
+            Unavailable: the database is locked by somebody else or the disk is full; nothing was written. Waiting
+                for its turn and for the lock take `busy_timeout_s` together, however many wait.
         """
-        async with self._writing:
-            result, events = await self._run_blocking(partial(self._commit, change, self._clock.now()))
+        deadline = trio.current_time() + self._settings.busy_timeout_s
+        async with self._turn(deadline):
+            patience_s = max(deadline - trio.current_time(), 0.0)
+            result, events = await self._run_blocking(partial(self._commit, change, self._clock.now(), patience_s))
             self._feed.publish(events)
             self.changes.set(self.changes.value + 1)
         return result
 
-    def _commit(self, change: Callable[[Transaction], T], now: Time) -> tuple[T, list[Event]]:
+    @asynccontextmanager
+    async def _turn(self, deadline: float) -> AsyncIterator[None]:
+        """Be the one who writes while the block runs."""
+        with trio.move_on_at(deadline) as waiting:
+            await self._writing.acquire()
+        if waiting.cancelled_caught:
+            raise Unavailable(
+                f"writing to the database {self._settings.path}: other changes were in front for "
+                f"{self._settings.busy_timeout_s:g} s; {ADVICE[sqlite3.SQLITE_BUSY]}, or look at its disk; {UNCHANGED}"
+            )
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def _commit(self, change: Callable[[Transaction], T], now: Time, patience_s: float) -> tuple[T, list[Event]]:
         tx = Transaction(self._writer, self._clock, now)
-        with self._translated("writing to"), _atomic(self._writer, "BEGIN IMMEDIATE"):
-            result = change(tx)
+        with self._translated("writing to"):
+            self._writer.conn.execute(f"PRAGMA busy_timeout = {patience_s * 1000:.0f}")
+            with atomic(self._writer, "BEGIN IMMEDIATE"):
+                result = change(tx)
         return result, tx.events
 
     async def read(self, query: Callable[[Database], T]) -> T:
@@ -120,7 +118,7 @@ class Store:
                 self._readers.append(reader)
 
     def _snapshot(self, reader: Database, query: Callable[[Database], T]) -> T:
-        with self._translated("reading"), _atomic(reader, "BEGIN"):
+        with self._translated("reading"), atomic(reader, "BEGIN"):
             return query(reader)
 
     @asynccontextmanager
@@ -145,7 +143,7 @@ class Store:
                 ) from exc
 
     def _translated(self, doing: str) -> AbstractContextManager[None]:
-        return _translated(doing, self._settings)
+        return translated(doing, self._settings)
 
     def subscribe(
         self,
@@ -206,7 +204,7 @@ async def open_store(
         Unavailable: it is locked or cannot be written.
     """
     run = run_blocking or _in_thread
-    await run(partial(_prepare, settings))
+    await run(partial(prepare, settings))
     store = await run(partial(Store, settings, clock, run))
     try:
         yield store
@@ -217,83 +215,3 @@ async def open_store(
 
 async def _in_thread(blocking: Callable[[], T], /) -> T:
     return await trio.to_thread.run_sync(blocking)
-
-
-def _prepare(settings: StoreSettings) -> None:
-    settings.path.parent.mkdir(parents=True, exist_ok=True)
-    remove_copy(settings.path)
-    _make_private(settings.path)
-    with _translated("opening", settings), closing(_connect(settings)) as db:
-        db.conn.execute("PRAGMA journal_mode = WAL")
-        if problems := [row[0] for row in db.conn.execute("PRAGMA quick_check(3)") if row[0] != "ok"]:
-            raise DatabaseBroken(
-                f"opening the database {settings.path}: it is damaged ({'; '.join(problems)}); {START_ANEW}"
-            )
-        with closing(Database(memory=True)) as empty:
-            shipped = {migration.name for migration in migrations.pending(empty)}
-        if newer := [step.name for step in migrations.applied(db) if step.name not in shipped]:
-            raise DatabaseBroken(
-                f"opening the database {settings.path}: a newer version has taken the steps {', '.join(newer)}; "
-                "start that version, or restore a backup from before"
-            )
-        migrations.apply(db)
-
-
-def _make_private(path: Path) -> None:
-    """Let nobody else read the database: it has passwords and TLS keys in it. SQLite makes what lies beside it alike.
-
-    Raises:
-        Unavailable: the file cannot be made, or is somebody else's.
-    """
-    try:
-        path.touch(mode=0o600)
-        for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-            if file.exists() and file.stat().st_mode & 0o077:  # an older version's
-                file.chmod(0o600)
-    except OSError as exc:
-        raise Unavailable(
-            f"opening the database {path}: {exc.strerror}; look at its disk, and whether it may be written"
-        ) from exc
-
-
-def _connect(settings: StoreSettings, *, read_only: bool = False) -> Database:
-    conn = sqlite3.connect(
-        settings.path, timeout=settings.busy_timeout_s, isolation_level=None, check_same_thread=False
-    )
-    try:
-        conn.execute("PRAGMA synchronous = FULL")  # an acknowledged change survives a power cut
-        conn.execute("PRAGMA foreign_keys = ON")
-        if read_only:
-            conn.execute("PRAGMA query_only = ON")
-    except sqlite3.Error:
-        conn.close()
-        raise
-    return Database(conn)
-
-
-@contextmanager
-def _atomic(db: Database, begin: str) -> Iterator[None]:
-    """Like `Database.atomic`, with the kind of transaction said: a writer takes its lock at the start."""
-    db.conn.execute(begin)
-    try:
-        yield
-        db.conn.execute("COMMIT")
-    except BaseException:
-        if db.conn.in_transaction:
-            db.conn.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _translated(doing: str, settings: StoreSettings) -> Iterator[None]:
-    what = f"{doing} the database {settings.path}"
-    try:
-        yield
-    except sqlite3.OperationalError as exc:
-        code = getattr(exc, "sqlite_errorcode", 0)  # Python's own complaints have none
-        advice = ADVICE.get(code & PRIMARY_CODE, "look at its disk, and whether it may be written")
-        raise Unavailable(f"{what}: {exc}; {advice}; nothing was changed, and the apps go on") from exc
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):  # mistakes of ours
-        raise
-    except sqlite3.DatabaseError as exc:
-        raise DatabaseBroken(f"{what}: {exc}; {START_ANEW}") from exc

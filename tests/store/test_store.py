@@ -2,12 +2,13 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 import trio
 
 from flynn_aio.clock import SystemClock
-from flynn_aio.errors import NotFound, ValidationError
+from flynn_aio.errors import NotFound, Unavailable, ValidationError
 from flynn_aio.model import App, EventID
 from flynn_aio.settings import StoreSettings
 from flynn_aio.store import DatabaseBroken, EventFilter, Overflow, changes, open_store, queries
@@ -151,6 +152,34 @@ async def test_two_may_read_at_once_and_others_wait_for_them(tmp_path):
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(store.read, lambda _: together.wait())
+
+
+async def test_a_locked_database_is_waited_for_by_all_at_once_and_not_by_one_after_the_other(tmp_path, clock):
+    settings = StoreSettings(path=tmp_path / "flynn.db", busy_timeout_s=0.5)
+    refused, written = [], []
+
+    async def write(name):
+        try:
+            written.append((await make_app(store, name)).name)
+        except Unavailable as exc:
+            refused.append(exc.message)
+
+    async with open_store(settings, clock) as store:
+        with closing(sqlite3.connect(settings.path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            began = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for number in range(6):
+                    nursery.start_soon(write, f"early-{number}")
+            assert trio.current_time() - began < 1.5
+            assert len(refused) == 6
+            assert all("end that one" in why and "nothing was changed" in why for why in refused), refused
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write, "late")
+                await trio.sleep(0.1)
+                other.execute("ROLLBACK")
+        assert written == ["late"]
+        assert [app.name for app in await store.read(queries.apps)] == ["late"]
 
 
 async def test_a_mistake_of_ours_is_not_blamed_on_the_database(store):
