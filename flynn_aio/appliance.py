@@ -18,10 +18,11 @@ from .clock import Clock, SystemClock
 from .controller import open_controller
 from .discoverd import open_discoverd
 from .domain import open_migrations
-from .engine import Engine, open_engine
+from .engine import Engine, RunState, open_engine
 from .errors import FlynnError
 from .images import open_layers
 from .logs import open_logs, open_sinks
+from .model import JobID
 from .names import Names
 from .providers import Providers
 from .receive import Stack, open_receive
@@ -80,7 +81,7 @@ async def run(
             open_engine(settings.engine) as engine,
             open_logs(settings.logs, engine, clock) as logs,
             open_sinks(logs, StoredSinks(store), clock),
-            open_discoverd(settings.discoverd, store, clock) as services,
+            open_discoverd(settings.discoverd, store, clock, running=await _running(engine)) as services,
             open_router(settings.router, store, services) as router,
             open_scheduler(settings.scheduler, store, engine, services, clock, drained=router.drained, tail=logs.tail),
             open_receive(settings.build, store, keys, engine, clock, tail=logs.tail) as receive,
@@ -125,6 +126,11 @@ async def run(
                 start.start_soon(finish)
                 await stop.wait()
                 start.cancel_scope.cancel("told to stop")
+
+
+async def _running(engine: Engine) -> dict[JobID, str]:
+    """Return the address of each job that runs. What the rows say of others is from before we were away."""
+    return {status.id: status.address for status in await engine.jobs() if status.state is RunState.RUNNING}
 
 
 async def _make_stack(stack: Stack, say: Say) -> None:

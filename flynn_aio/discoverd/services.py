@@ -5,7 +5,7 @@ what happened and publish what it then says.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -13,7 +13,7 @@ import trio
 
 from ..clock import Clock
 from ..errors import Unavailable
-from ..model import HealthCheck, PlacedJob
+from ..model import HealthCheck, JobID, PlacedJob
 from ..settings import DiscoverdSettings
 from ..store import Store, queries
 from ..watch import Watch
@@ -34,15 +34,24 @@ a number nobody reads would cost more than the probes."""
 RETRY_S = 1.0
 """After the store could not be read."""
 
+Place = tuple[JobID, str]
+"""A job and its address."""
+
 Probe = Callable[[HealthCheck, str], Awaitable[str]]
 """Asks the endpoint at an address once; see `checks.probe`."""
 
 
 @asynccontextmanager
-async def open_discoverd(settings: DiscoverdSettings, store: Store, clock: Clock) -> AsyncIterator[Services]:
+async def open_discoverd(
+    settings: DiscoverdSettings, store: Store, clock: Clock, *, running: Mapping[JobID, str] | None = None
+) -> AsyncIterator[Services]:
     """Follow the jobs in the store, check them, publish who answers, and serve DNS.
 
     Entered, every job that was running has been asked once, or had `SETTLE_S` to answer.
+
+    Args:
+        running: the jobs that do run, with their addresses. A row that says so of another job is from before the
+            start and its address may be anybody's by now; without this, all rows are believed.
 
     Raises:
         FlynnError: DNS cannot listen where the settings say.
@@ -50,40 +59,52 @@ async def open_discoverd(settings: DiscoverdSettings, store: Store, clock: Clock
     snapshot = Watch(Snapshot())
     async with (
         open_dns(settings, snapshot, clock) as dns_port,
-        open_monitor(store, snapshot, probe_timeout_s=settings.probe_timeout_s),
+        open_monitor(store, snapshot, probe_timeout_s=settings.probe_timeout_s, running=running),
     ):
         yield Services(snapshot=snapshot, dns_port=dns_port)
 
 
 @asynccontextmanager
 async def open_monitor(
-    store: Store, snapshot: Watch[Snapshot], *, probe_timeout_s: float, probe: Probe = probe
+    store: Store,
+    snapshot: Watch[Snapshot],
+    *,
+    probe_timeout_s: float,
+    probe: Probe = probe,
+    running: Mapping[JobID, str] | None = None,
 ) -> AsyncIterator[None]:
     """Keep the snapshot true while the block runs. Entered, it is, as far as `SETTLE_S` allowed."""
     async with trio.open_nursery() as checks:
         monitor = Monitor(checks, snapshot, probe_timeout_s=probe_timeout_s, probe=probe)
         seen = store.changes.version
-        monitor.follow(await store.read(queries.placed_jobs))
+        placed = await store.read(queries.placed_jobs)
+        past = frozenset[Place]() if running is None else frozenset(map(_place, placed)) - running.items()
+        monitor.follow([job for job in placed if _place(job) not in past])
         with trio.move_on_after(SETTLE_S):
             await monitor.wait_settled()
         monitor.publish()
-        checks.start_soon(partial(_follow, store, monitor, seen=seen))
+        checks.start_soon(partial(_follow, store, monitor, seen=seen, past=past))
         yield
         checks.cancel_scope.cancel()
 
 
-async def _follow(store: Store, monitor: "Monitor", *, seen: int) -> None:
-    """Take over the placed jobs after each change of the store that is newer than `seen`."""
+def _place(placed: PlacedJob) -> Place:
+    return placed.job.uuid, placed.address
+
+
+async def _follow(store: Store, monitor: "Monitor", *, seen: int, past: Collection[Place]) -> None:
+    """Take over the placed jobs after each change of the store that is newer than `seen`, but for those in the past."""
     while True:
         await store.changes.moved_past(seen)
         newer = store.changes.version
         try:
-            monitor.follow(await store.read(queries.placed_jobs))
+            placed = await store.read(queries.placed_jobs)
         except Unavailable as exc:  # a full disk, say: what was known still serves
             logger.warning("jobs not read, trying again", extra={"reason": exc.message})
             await trio.sleep(RETRY_S)
             continue
         seen = newer
+        monitor.follow([job for job in placed if _place(job) not in past])
         monitor.publish()
 
 

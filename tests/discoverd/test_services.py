@@ -1,5 +1,6 @@
 """Stories with the real store: jobs come, answer, fail and leave."""
 
+import logging
 import socket
 from contextlib import asynccontextmanager
 
@@ -7,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from flynn_aio.discoverd import open_discoverd
+from flynn_aio.discoverd import Snapshot, open_discoverd
 from flynn_aio.model import HealthCheck, Job, JobID, JobState, Port, PortService, ProcessType
 from flynn_aio.settings import DiscoverdSettings
 from flynn_aio.store import changes
@@ -111,6 +112,20 @@ async def test_adopted_jobs_are_registered_when_the_door_opens(store, clock, por
             snapshot = services.snapshot.value
             assert snapshot.up == set(jobs)
             assert [one.index for one in snapshot.instances["hello-web"]] == [1]
+
+
+async def test_rows_of_jobs_that_are_gone_are_not_believed_at_the_start(store, clock, port, caplog):
+    """After a `down` somebody else may answer at their addresses: a transparent proxy, say."""
+    release = await release_on(store, port.getsockname()[1], check=TCP)
+    gone, moved = [await put(store, number, release, JobState.UP) for number in (1, 2)]
+    with caplog.at_level(logging.INFO):
+        async with listening(port), open_discoverd(SETTINGS, store, clock, running={moved: "127.0.0.9"}) as services:
+            assert services.snapshot.value == Snapshot()
+            await put(store, 1, release, JobState.DOWN)
+            new = await put(store, 3, release, JobState.STARTING)
+            assert (await until(services, lambda now: now.up)).up == {new}
+    assert [record.job for record in caplog.records if record.message == "instance up"] == [new]
+    assert gone != new
 
 
 async def test_a_job_that_stops_answering_leaves_and_comes_back(store, clock, port):
