@@ -93,6 +93,8 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
             return _fail(deployment, _timed_out(deployment, lack, app, observed), lack.job)
 
     now_at = Balance(app.counts(deployment.old_release), app.counts(deployment.new_release))
+    if not moving.step and any(now_at.new.values()):
+        return Progress((_note(deployment, UP, now_at.new),))  # scaled up beforehand: is it well?
     following = advance(now_at, goal)
     if following is None:
         return Progress(
@@ -108,9 +110,9 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
 
 
 def goal_of(deployment: Deployment, release: Release) -> Counts:
-    """Return the counts the new release is to reach: types it has, as many as ran when it began."""
+    """Return the counts the new release is to reach, of the types that ran when it began; 0 of those it lacks."""
     wanted = deployment.processes or {}
-    return {kind: count for kind, count in wanted.items() if count > 0 and kind in release.processes}
+    return {kind: count if kind in release.processes else 0 for kind, count in wanted.items() if count > 0}
 
 
 def start_failure(job: Job) -> str:

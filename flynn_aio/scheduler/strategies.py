@@ -25,8 +25,8 @@ class Balance:
 
 
 Next = Callable[[Balance, Counts], Balance | None]
-"""Both formations and the counts the new one is to reach -> what comes next; ``None`` when the new
-release has all it needs. What is left of the old one then goes without anybody waiting for it."""
+"""Both formations and the counts the new one is to reach, 0 for a type it lacks -> what comes next;
+``None`` at the end. What is left of the old one then goes without anybody waiting for it."""
 
 
 def next_balance(strategy: Strategy, *, batch_size: int | None) -> Next | None:
@@ -59,7 +59,7 @@ def in_batches(now: Balance, goal: Counts, *, size: int) -> Balance | None:
     for kind in sorted(goal):
         wanted, old, new = goal[kind], now.old.get(kind, 0), now.new.get(kind, 0)
         if old and old + new > wanted:
-            return Balance({**now.old, kind: max(wanted - new, 0)}, now.new)
+            return Balance({**now.old, kind: max(wanted - new, old - size, 0)}, now.new)
         if new < wanted:
             return Balance(now.old, {**now.new, kind: min(new + size, wanted)})
     return None

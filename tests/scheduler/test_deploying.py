@@ -17,12 +17,12 @@ DOWN = JobState.DOWN
 
 
 async def order_of(world, strategy, count, **extra):
-    """Deploy; return the ups and downs in their order and how it ended."""
+    """Deploy; return the ups of the new release and the downs of the old one in their order."""
     app, old = await world.app(strategy=strategy)
     async with world.scheduler():
         await world.scale(app, old, printer=count)
         await world.wait_up(app, count)
-        before = len(await world.job_events())
+        before = len(await world.events("job"))
         new = await make_release(world.store, app, PRINTER, COLOUR="blue")
         if extra:
             await world.store.transact(lambda tx: changes.update_app(tx, app.id, **extra))
@@ -33,7 +33,10 @@ async def order_of(world, strategy, count, **extra):
         assert await world.processes(app, new.id) == {"printer": count}
         assert not any((await world.processes(app, old.id)).values())
         assert (await world.store.read(lambda db: queries.app(db, app.id))).release == new.id
-    return [state for state in (await world.job_events())[before:] if state in ("up", "down")]
+    assert [event["status"] for event in await world.events("deployment")] == ["pending", "complete"]
+    told = [(event["state"], event["release"]) for event in (await world.events("job"))[before:]]
+    assert {one for one in told if one[0] in ("up", "down")} == {("up", new.id), ("down", old.id)}
+    return [state for state, _ in told if state in ("up", "down")]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ async def order_of(world, strategy, count, **extra):
         (Strategy.ALL_AT_ONCE, 2, "up up down down"),
         (Strategy.ONE_BY_ONE, 2, "up down up down"),
         (Strategy.ONE_DOWN_ONE_UP, 2, "down up down up"),
-        (Strategy.IN_BATCHES, 3, "up down up down up down"),
+        (Strategy.IN_BATCHES, 3, "up down up down up down"),  # one host: batches of one
     ],
 )
 async def test_a_deployment_exchanges_the_jobs_in_the_order_of_its_strategy(
@@ -83,6 +86,7 @@ async def test_a_release_that_cannot_start_is_rolled_back_and_says_why(autojump_
         assert await world.processes(app, new.id) is None
         assert await world.wait_up(app, 2) == before  # nobody was disturbed
         assert (await world.store.read(lambda db: queries.app(db, app.id))).release == old.id
+        assert [event["status"] for event in await world.events("deployment")] == ["pending", "failed"]
         again = await world.deploy(app, new)
         assert again.status is DeploymentStatus.PENDING
         await world.wait_deployed(again)

@@ -150,7 +150,7 @@ def test_a_strategy_that_is_not_ours_fails_before_anything_moves(strategy):
 
 def test_new_types_and_idle_ones_are_not_started():
     deployment = moving(processes={"web": 1, "idle": 0, "gone": 2}).deployment
-    assert goal_of(deployment, release("new")) == {"web": 1}
+    assert goal_of(deployment, release("new")) == {"web": 1, "gone": 0}
 
 
 def test_when_no_type_is_left_to_deploy_the_old_release_just_goes():

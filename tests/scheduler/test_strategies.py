@@ -48,8 +48,24 @@ def test_types_go_one_after_the_other_by_name():
     ]
 
 
-def test_a_type_the_new_release_lacks_is_left_for_the_end():
-    assert walk(Strategy.ONE_BY_ONE, {"web": 1, "gone": 2}, {"web": 1})[-1] == ({"web": 0, "gone": 2}, {"web": 1})
+@pytest.mark.parametrize(
+    ("strategy", "batch_size", "seen"),
+    [
+        (Strategy.ALL_AT_ONCE, None, [(1, 3, 1)]),
+        (Strategy.ONE_BY_ONE, None, [(1, 2, 0), (1, 1, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)]),
+        (Strategy.IN_BATCHES, 2, [(1, 1, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)]),
+        (Strategy.ONE_DOWN_ONE_UP, None, [(1, 2, 0), (1, 1, 0), (1, 0, 0), (0, 0, 0), (0, 0, 1)]),
+    ],
+)
+def test_a_type_the_new_release_lacks_goes_in_its_turn_or_with_the_rest(strategy, batch_size, seen):
+    steps = walk(strategy, {"web": 1, "gone": 3}, {"web": 1, "gone": 0}, batch_size=batch_size)
+    assert [(old["web"], old["gone"], new.get("web", 0)) for old, new in steps] == seen
+    assert all("gone" not in new for _, new in steps)
+
+
+def test_what_was_scaled_up_meanwhile_goes_batch_by_batch_as_well():
+    steps = walk(Strategy.IN_BATCHES, {"web": 5}, {"web": 2}, batch_size=2)
+    assert [(old["web"], new.get("web", 0)) for old, new in steps] == [(3, 0), (2, 0), (2, 2), (0, 2)]
 
 
 def test_what_the_new_release_has_already_is_not_done_again():

@@ -20,11 +20,11 @@ def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> 
     """Begin a deployment; when nothing runs there is nothing to move, and it is complete at once.
 
     Raises:
-        ValidationError: no such release, or another deployment of the app is unfinished.
+        ValidationError: no such release, it has nothing to run, or another deployment of the app is unfinished.
     """
     app = queries.app(tx.db, app_id)
     try:
-        queries.release(tx.db, release_id)
+        release = queries.release(tx.db, release_id)
     except NotFound:
         raise ValidationError(f"could not find release with ID {release_id}") from None
     if queries.unfinished_deployment(tx.db, app_id):
@@ -32,6 +32,8 @@ def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> 
     old = queries.find_formation(tx.db, app_id, app.release) if app.release else None
     runs = old is not None and old.total > 0 and not queries.is_builtin(tx.db, app_id)
     moves = runs and app.release != release_id
+    if old and moves and not release.artifacts and any(old.processes.get(kind) for kind in release.processes):
+        raise ValidationError("release is not deployable")
     deployment = Deployment(
         id=DeploymentID(tx.new_id()),
         app=app_id,
