@@ -22,7 +22,8 @@ def volume(args: Args, session: Session) -> None:
     Manage the app's volumes. Without arguments, lists them.
 
     A volume keeps what a process writes below its path. It outlives crashes, kills and restarts; a new release begins
-    with an empty one. Which paths a process type keeps is said in its release: "volumes": [{"path": "/data"}].
+    with an empty one. Which paths a process type keeps is said in its release: "volumes": [{"path": "/data"}]. With
+    "keep": true beside the path, the next release takes it over.
 
     Commands:
         show          shows one volume

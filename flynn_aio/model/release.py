@@ -71,8 +71,17 @@ def numbered(ports: Sequence[Port]) -> list[Port]:
 
 
 class VolumeReq(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A volume each job of a process type is to have.
+
+    Attributes:
+        path: where the job sees it.
+        delete_on_stop: whether it ends with the first job that has it.
+        keep: whether the next release takes it over, instead of beginning with an empty one. Not Flynn's.
+    """
+
     path: str = ""
     delete_on_stop: bool = False
+    keep: bool = False
 
 
 class ResourceSpec(Struct, frozen=True, kw_only=True):

@@ -28,11 +28,12 @@ class Volume(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A volume as the API shows it.
 
     A job gets the volumes that an earlier job of the same app, release and type had at the same
-    path: a crash loses nothing, a new release begins empty.
+    path: a crash loses nothing, a new release begins empty unless its process type says `keep`.
 
     Attributes:
         path: where jobs see it.
         delete_on_stop: whether it ends with the first job that has it.
+        keep: whether it is for each release that asks to keep what is at this path; `release` is the first.
         job: the job that has it now; of a destroyed one, the last that had.
         decommissioned_at: since when no new job is given it. Its data stays.
 
@@ -41,6 +42,7 @@ class Volume(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     path: str = ""
     delete_on_stop: bool = False
+    keep: bool = False
     id: VolumeID
     host_id: str
     type: VolumeType

@@ -25,6 +25,7 @@ from ..model import (
 from ..store import DeploymentInProgress
 from .step import DropFormation, FinishDeployment, NoteStep, Observed, SetFormation, Write
 from .strategies import Balance, Counts, next_balance
+from .volumes import handed_over
 
 TOLERATED_FAILURES = 5
 """Jobs of the new release that may go down in one step; one more ends the deployment."""
@@ -48,6 +49,11 @@ class Surroundings:
     def counts(self, release: ReleaseID | None) -> Counts:
         formation = self.formations.get(release) if release else None
         return formation.processes if formation else {}
+
+    def handed_over(self, old: ReleaseID | None, new: Release) -> frozenset[str]:
+        """Return the types whose new jobs wait for the volumes of the old ones."""
+        formation = self.formations.get(old) if old else None
+        return handed_over(formation.release, new) if formation else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,11 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
     release = observed.releases.get(deployment.new_release)
     if release is None:
         return _fail(deployment, f"release {deployment.new_release} was deleted during its deployment; push again")
-    advance = next_balance(deployment.strategy or Strategy.ALL_AT_ONCE, batch_size=deployment.deploy_batch_size)
+    advance = next_balance(
+        deployment.strategy or Strategy.ALL_AT_ONCE,
+        batch_size=deployment.deploy_batch_size,
+        exclusive=app.handed_over(deployment.old_release, release),
+    )
     if advance is None:
         return _fail(deployment, _unknown_strategy(deployment))
     goal = goal_of(deployment, release)

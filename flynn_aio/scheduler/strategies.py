@@ -6,7 +6,7 @@ remembered, so a deployment that was interrupted goes on from the counts it find
 Source: `deploy.md` §3; Flynn `controller/worker/deployment`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,12 +29,19 @@ Next = Callable[[Balance, Counts], Balance | None]
 ``None`` at the end. What is left of the old one then goes without anybody waiting for it."""
 
 
-def next_balance(strategy: Strategy, *, batch_size: int | None) -> Next | None:
+def next_balance(strategy: Strategy, *, batch_size: int | None, exclusive: Collection[str] = ()) -> Next | None:
     """Return how `strategy` goes on, or ``None`` when it is not one of ours.
 
     Args:
         batch_size: jobs per batch of `in-batches`; by default one per host, so one.
+        exclusive: the types whose new jobs need what only an old one can give back. Whatever the strategy,
+            they go one down, one up, and last: if the others fail, none of them was disturbed.
     """
+    advance = _advance(strategy, batch_size)
+    return partial(_exclusive_last, advance=advance, exclusive=exclusive) if advance and exclusive else advance
+
+
+def _advance(strategy: Strategy, batch_size: int | None) -> Next | None:
     match strategy:
         case Strategy.ALL_AT_ONCE:
             return all_at_once
@@ -46,6 +53,12 @@ def next_balance(strategy: Strategy, *, batch_size: int | None) -> Next | None:
             return one_down_one_up
         case _:
             return None
+
+
+def _exclusive_last(now: Balance, goal: Counts, *, advance: Next, exclusive: Collection[str]) -> Balance | None:
+    shared = {kind: count for kind, count in goal.items() if kind not in exclusive}
+    following = advance(now, shared)
+    return following or one_down_one_up(now, {kind: goal[kind] for kind in goal if kind in exclusive})
 
 
 def all_at_once(now: Balance, goal: Counts) -> Balance | None:

@@ -4,17 +4,22 @@ A volume belongs to a place: an app, a release, a process type and a path. Whoev
 after its last job finds what that one left. It is chosen as late as possible, when nothing else
 keeps the job from starting, so that a volume decommissioned while the job waited is not taken.
 
+The place of a volume that is kept is the same for all releases. So that a job of the next release finds it
+free, a deployment ends one of the old jobs before it starts a new one, see `handed_over`.
+
 Source: `jobs.md` §9; Flynn `controller/scheduler/scheduler.go`, `findVolume`, `HandlePlacementRequest`.
+Keeping volumes is ours.
 """
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from posixpath import normpath
 
 from ..engine import JobStatus
-from ..model import HOST_ID, Job, JobID, Volume, VolumeID, VolumeReq, VolumeState, VolumeType
+from ..model import HOST_ID, Job, JobID, Release, Volume, VolumeID, VolumeReq, VolumeState, VolumeType
 
 Place = tuple[str, str, str, str]
-"""App, release, process type, path."""
+"""App, release, process type, path. The release is empty where all have the same place."""
 
 
 class Stock:
@@ -33,7 +38,7 @@ class Stock:
         astray = {volume for stray in strays for volume in stray.volumes}
         for volume in volumes:
             self._known[volume.id] = volume
-            place = (volume.app, volume.release, volume.job_type, volume.path)
+            place = _place(volume.app, "" if volume.keep else volume.release, volume.job_type, volume.path)
             if volume.decommissioned_at is not None:
                 continue
             if volume.job is None and volume.id not in astray:
@@ -55,7 +60,7 @@ class Stock:
         given: list[Volume] = []
         comes_back = False
         for request in wanted:
-            place = (job.app, job.release, job.type, request.path)
+            place = _place(job.app, "" if request.keep else job.release, job.type, request.path)
             if self._free[place]:
                 given.append(self._free[place].popleft())
             elif self._returning[place]:
@@ -70,10 +75,25 @@ class Stock:
         return all(volume in self._known and self._known[volume].job in (None, stray.id) for volume in stray.volumes)
 
 
+def handed_over(old: Release, new: Release) -> frozenset[str]:
+    """Return the process types whose jobs in one release get the volumes of those in the other."""
+    return frozenset(kind for kind in old.processes if _kept(old, kind) & _kept(new, kind))
+
+
+def _kept(release: Release, kind: str) -> set[str]:
+    process = release.processes.get(kind)
+    return {normpath(volume.path) for volume in process.volumes if volume.keep} if process else set()
+
+
+def _place(app: str, release: str, kind: str, path: str) -> Place:
+    return app, release, kind, normpath(path)
+
+
 def _new(job: Job, request: VolumeReq, volume: VolumeID) -> Volume:
     return Volume(
         path=request.path,
         delete_on_stop=request.delete_on_stop,
+        keep=request.keep,
         id=volume,
         host_id=HOST_ID,
         type=VolumeType.DATA,

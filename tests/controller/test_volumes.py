@@ -186,6 +186,16 @@ async def release_with(client, release, **process):
     return await client.post("/releases", body)
 
 
+async def test_a_volume_is_kept_over_releases_or_goes_with_its_job(client, release):
+    created = (await release_with(client, release, volumes=[{"path": "/x", "keep": True}])).json()
+    assert created["processes"]["db"]["volumes"] == [{"path": "/x", "keep": True}]
+    refused = await release_with(client, release, volumes=[{"path": "/x", "keep": True, "delete_on_stop": True}])
+    assert (refused.status, refused.json()["message"]) == (
+        400,
+        "processes.db.volumes must not both keep '/x' and delete it on stop",
+    )
+
+
 async def test_the_old_way_to_ask_for_a_volume_still_works(client, release):
     created = (await release_with(client, release, data=True)).json()["processes"]["db"]
     assert created["volumes"] == [{"path": "/data"}]

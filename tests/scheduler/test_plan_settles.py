@@ -66,10 +66,16 @@ PENDING, BLOCKED, STARTING, UP, STOPPING, DOWN = (
     JobState.STOPPING,
     JobState.DOWN,
 )
-TYPES = {
-    "web": ProcessType(args=["web"], volumes=[VolumeReq(path="/data")]),
-    "worker": ProcessType(args=["worker"], volumes=[VolumeReq(path="/tmp", delete_on_stop=True)]),
-}
+
+
+def types_that(keep: bool) -> dict[str, ProcessType]:
+    """Return two process types; of one the volumes are kept over releases, or not."""
+    return {
+        "web": ProcessType(args=["web"], volumes=[VolumeReq(path="/data", keep=keep)]),
+        "worker": ProcessType(args=["worker"], volumes=[VolumeReq(path="/tmp", delete_on_stop=True)]),
+    }
+
+
 PATHS = {"web": "/data", "worker": "/tmp"}
 SSD = {"web": {"disk": "ssd"}}
 LATER = NOW + timedelta(seconds=10)
@@ -85,11 +91,13 @@ class Model:
     """Rows and containers, and what writes and actions do to them.
 
     Attributes:
+        types: those of both releases.
         spent: volumes that are destroyed and still on the disk.
     """
 
     wanted: Desired
     containers: dict[JobID, JobStatus]
+    types: dict[str, ProcessType]
     now: Time = NOW
     down: set[JobID] = field(default_factory=set)
     spent: tuple[Volume, ...] = ()
@@ -101,7 +109,7 @@ class Model:
             *self.containers.values(),
             up=serves,
             told=frozenset(self.containers.keys() & self.down),
-            releases={ReleaseID("new"): release("new")},
+            releases={ReleaseID("new"): release("new", self.types)},
             spent=self.spent,
             **more,
         )
@@ -171,7 +179,7 @@ class Model:
     def _set(self, write: SetFormation) -> None:
         others = [one for one in self.wanted.formations if one.release.id != write.release]
         new = formation(
-            write.release, tags=dict(write.tags), request=f"scale-{write.release}", types=TYPES, **write.processes
+            write.release, tags=dict(write.tags), request=f"scale-{write.release}", types=self.types, **write.processes
         )
         self.wanted = with_(self.wanted, formations=(*others, new))
 
@@ -244,18 +252,19 @@ def messes(draw) -> Model:
         if runs is not None:
             code = draw(st.sampled_from([0, 1, 137])) if runs is RunState.EXITED else None
             containers[JobID(name)] = status(name, runs, kind, of, formation=in_formation, exit_code=code)
+    types = types_that(keep=draw(st.booleans()))
     counts = st.dictionaries(st.sampled_from(["web", "worker"]), st.integers(0, 4))
     formations = [
         formation(
             of,
             tags=draw(st.sampled_from([{}, {}, SSD])),
             request=draw(st.sampled_from(["", of])),
-            types=TYPES,
+            types=types,
             **draw(counts),
         )
         for of in draw(st.sampled_from([["old"], ["new", "old"], []]))
     ]
-    model = Model(desired(*rows, formations=formations), containers, down=down)
+    model = Model(desired(*rows, formations=formations), containers, types, down=down)
     for number in range(draw(st.integers(0, 4))):
         give_volume(draw, model, f"volume-{number}")
     return model
@@ -266,8 +275,8 @@ def give_volume(draw, model: Model, name: str) -> None:
     kind, of = draw(st.sampled_from(["web", "worker"])), draw(st.sampled_from(["old", "new"]))
     decommissioned = draw(st.sampled_from([None, None, EARLIER]))
     one = volume(name, kind=kind, of=of, path=PATHS[kind], decommissioned_at=decommissioned)
-    if kind == "worker":
-        one = replace(one, delete_on_stop=True)
+    kept = model.types[kind].volumes[0].keep
+    one = replace(one, keep=kept, delete_on_stop=kind == "worker")
     rows = {row.job.uuid: row for row in model.wanted.jobs}
     place = (of, kind)
     able = {row.job.uuid for row in rows.values() if (row.job.release, row.job.type) == place}
@@ -301,7 +310,7 @@ def settle(model: Model) -> None:
 
 def check_counts(model: Model, step: Step) -> None:
     """A plan's rows are never more than wanted, and it stops no more of the dear ones than it must."""
-    after = Model(model.wanted, dict(model.containers), model.now, set(model.down))
+    after = Model(model.wanted, dict(model.containers), model.types, model.now, set(model.down))
     after.write([write for write in step.writes if isinstance(write, PutJob)])
     for one in model.wanted.formations:
         for kind, count in one.processes.items():

@@ -6,9 +6,9 @@ from flynn_aio.model import Strategy
 from flynn_aio.scheduler.strategies import Balance, next_balance
 
 
-def walk(strategy, old, goal, *, batch_size=None, new=None):
+def walk(strategy, old, goal, *, batch_size=None, new=None, exclusive=()):
     """Every balance a deployment goes through, as pairs of counts."""
-    advance = next_balance(strategy, batch_size=batch_size)
+    advance = next_balance(strategy, batch_size=batch_size, exclusive=exclusive)
     balance, seen = Balance(old, new or {}), []
     while (following := advance(balance, goal)) is not None:
         balance = following
@@ -68,6 +68,19 @@ def test_what_was_scaled_up_meanwhile_goes_batch_by_batch_as_well():
     assert [(old["web"], new.get("web", 0)) for old, new in steps] == [(3, 0), (2, 0), (2, 2), (0, 2)]
 
 
+@pytest.mark.parametrize(
+    ("strategy", "seen"),
+    [
+        (Strategy.ALL_AT_ONCE, [(22, 2), (12, 2), (12, 12), (2, 12), (2, 22)]),
+        (Strategy.ONE_BY_ONE, [(22, 1), (21, 1), (21, 2), (20, 2), (10, 2), (10, 12), (0, 12), (0, 22)]),
+    ],
+)
+def test_types_that_hand_something_over_go_last_and_one_down_one_up(strategy, seen):
+    counts = {"web": 2, "db": 2}
+    steps = walk(strategy, counts, counts, exclusive=["db", "gone"])
+    assert [(10 * old["db"] + old["web"], 10 * new.get("db", 0) + new.get("web", 0)) for old, new in steps] == seen
+
+
 def test_what_the_new_release_has_already_is_not_done_again():
     assert walk(Strategy.ALL_AT_ONCE, {"web": 2}, {"web": 2}, new={"web": 2}) == []
 
@@ -87,11 +100,12 @@ COUNTS = st.dictionaries(st.sampled_from(["clock", "web", "worker"]), st.integer
     old=st.dictionaries(st.sampled_from(["clock", "gone", "web", "worker"]), st.integers(0, 12)),
     new=st.dictionaries(st.sampled_from(["clock", "web", "worker"]), st.integers(0, 9)),
     batch_size=st.none() | st.integers(1, 5),
+    exclusive=st.sets(st.sampled_from(["clock", "gone", "web"])),
 )
 def test_from_any_counts_the_new_release_gets_there_and_nothing_of_it_is_taken_back(
-    strategy, goal, old, new, batch_size
+    strategy, goal, old, new, batch_size, exclusive
 ):
-    steps = walk(strategy, old, goal, new=new, batch_size=batch_size)
+    steps = walk(strategy, old, goal, new=new, batch_size=batch_size, exclusive=exclusive)
     before = (old, new)
     for step in steps:
         assert all(step[1].get(kind, 0) >= before[1].get(kind, 0) for kind in goal)

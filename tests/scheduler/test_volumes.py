@@ -5,7 +5,7 @@ import trio
 from msgspec.structs import replace
 
 from flynn_aio.engine import RunState
-from flynn_aio.model import JobID, JobState, ProcessType, VolumeID, VolumeReq, VolumeState
+from flynn_aio.model import DeploymentStatus, JobID, JobState, ProcessType, Strategy, VolumeID, VolumeReq, VolumeState
 from flynn_aio.scheduler.plan import plan
 from flynn_aio.scheduler.step import AddVolume, Doing, PutJob, RemoveVolume, StartJob, Step, StopJob
 from flynn_aio.store import changes, queries
@@ -34,6 +34,7 @@ PENDING, STARTING, UP, STOPPING, DOWN = (
     JobState.DOWN,
 )
 STORE = {"web": ProcessType(args=["web"], volumes=[VolumeReq(path="/data")])}
+KEPT = {"web": ProcessType(args=["web"], volumes=[VolumeReq(path="/data", keep=True)])}
 TWO = {"web": ProcessType(volumes=[VolumeReq(path="/a"), VolumeReq(path="/b", delete_on_stop=True)])}
 
 
@@ -95,6 +96,20 @@ def test_a_replacement_gets_the_volume_its_predecessor_left_the_oldest_first():
 def test_a_volume_of_another_place_or_job_and_a_decommissioned_one_is_not_taken(other):
     step = step_of(placed(job("a", PENDING)), volumes=[other])
     assert given(step) == {"a": ["new-1"]}
+
+
+def test_a_kept_volume_is_for_every_release_and_another_only_for_its_own():
+    rows = [placed(job("a", PENDING))]
+    kept, other = volume("k", of="before", keep=True), volume("o")
+    assert given(step_of(*rows, volumes=[other, kept], types=KEPT)) == {"a": ["k"]}
+    assert given(step_of(*rows, volumes=[kept, other])) == {"a": ["o"]}
+    step = step_of(*rows, volumes=[other], types=KEPT)
+    assert [(one.id, one.keep, one.release) for one in added(step)] == [("new-1", True, "old")]
+
+
+def test_a_path_may_be_written_in_two_ways():
+    types = {"web": ProcessType(volumes=[VolumeReq(path="/data/", keep=True)])}
+    assert given(step_of(placed(job("a", PENDING)), volumes=[volume("k", keep=True)], types=types)) == {"a": ["k"]}
 
 
 def test_nothing_is_chosen_while_a_job_waits_for_its_time():
@@ -233,6 +248,61 @@ async def test_a_new_release_begins_with_an_empty_volume_and_a_rollback_finds_it
         await world.wait_deployed(await world.deploy(app, old))
         [third] = await world.wait_up(app, 1)
     assert await written(world, third) == [first.uuid, third.uuid]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ALL_AT_ONCE, Strategy.ONE_BY_ONE])
+async def test_a_kept_volume_goes_to_the_next_release_and_back_with_a_rollback(autojump_clock, world, strategy):
+    world.engine.script(remember, type="web")
+    app, old = await world.app(KEPT, strategy=strategy)
+    async with world.scheduler():
+        await world.scale(app, old, web=2)
+        before = {one.volumes[0]: one.uuid for one in await world.wait_up(app, 2)}
+        new = await make_release(world.store, app, KEPT)
+        deployed, _ = await world.wait_deployed(await world.deploy(app, new))
+        assert deployed.status is DeploymentStatus.COMPLETE
+        after = await world.wait_up(app, 2)
+        for one in after:
+            assert await written(world, one) == [before[one.volumes[0]], one.uuid]
+        await world.wait_deployed(await world.deploy(app, old))
+        again = await world.wait_up(app, 2)
+        assert {one.release for one in again} == {old.id}
+        for one in again:
+            assert len(await written(world, one)) == 3
+        assert await world.engine.volumes() == before.keys()
+        await world.store.transact(lambda tx: changes.delete_app(tx, app.id))
+        await trio.sleep(60)
+        assert await world.engine.volumes() == frozenset()
+
+
+async def test_a_release_that_does_not_come_up_gives_the_kept_volume_back(autojump_clock, world):
+    world.engine.script(remember, type="web")
+    app, old = await world.app(KEPT)
+    async with world.scheduler():
+        await world.scale(app, old, web=1)
+        [first] = await world.wait_up(app, 1)
+        world.sick = lambda placed: placed.job.release != old.id
+        new = await make_release(world.store, app, KEPT)
+        deployed, _ = await world.wait_deployed(await world.deploy(app, new))
+        assert deployed.status is DeploymentStatus.FAILED
+        [second] = await world.wait_up(app, 1)
+        [between] = [one for one in await world.jobs(app) if one.release == new.id]
+        assert await written(world, second) == [first.uuid, between.uuid, second.uuid]
+    assert len(await volumes_of(world, app)) == 1
+
+
+async def test_a_kept_volume_survives_our_death_in_the_middle_of_the_exchange(autojump_clock, world):
+    world.engine.script(remember, type="web")
+    app, old = await world.app(KEPT)
+    async with world.scheduler():
+        await world.scale(app, old, web=1)
+        [first] = await world.wait_up(app, 1)
+        new = await make_release(world.store, app, KEPT)
+        deployment = await world.deploy(app, new)
+        await world.wait(lambda: world.is_at(app, down=1))
+    async with world.scheduler():
+        await world.wait_deployed(deployment)
+        [second] = await world.wait_up(app, 1)
+    assert await written(world, second) == [first.uuid, second.uuid]
 
 
 async def test_each_job_of_a_type_has_its_own(autojump_clock, world, app):

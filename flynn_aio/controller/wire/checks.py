@@ -35,4 +35,6 @@ def check_volumes(volumes: Iterable[VolumeReq], *, field: str) -> None:
             raise ValidationError("must not have the path /: it would hide the image", field=field)
         if path in taken:
             raise ValidationError(f"must not have the path {volume.path!r} twice", field=field)
+        if volume.keep and volume.delete_on_stop:
+            raise ValidationError(f"must not both keep {volume.path!r} and delete it on stop", field=field)
         taken.add(path)

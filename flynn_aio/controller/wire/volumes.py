@@ -12,6 +12,7 @@ class VolumeRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     path: str = ""
     delete_on_stop: bool = False
+    keep: bool = False
     id: str = field(default_factory=str)  # what comes of a factory is never omitted, as with `Volume`
     host_id: str = field(default_factory=str)
     type: str = field(default_factory=str)
@@ -32,10 +33,11 @@ def new_volume(sent: VolumeRequest, volume_id: str) -> Volume:
     for name, value in (("id", sent.id), ("app", sent.app), ("release", sent.release), ("job", sent.job)):
         if value and as_uuid(value) is None:
             raise ValidationError("must be a UUID", field=name)
-    check_volumes([VolumeReq(path=sent.path)], field="path")
+    check_volumes([VolumeReq(path=sent.path, delete_on_stop=sent.delete_on_stop, keep=sent.keep)], field="path")
     return Volume(
         path=sent.path,
         delete_on_stop=sent.delete_on_stop,
+        keep=sent.keep,
         id=VolumeID(as_uuid(sent.id) or volume_id),
         host_id=sent.host_id,
         type=VolumeType(sent.type),
