@@ -117,7 +117,7 @@ def _pieces(layer: Layer, progress: Progress) -> Iterator[bytes]:
 def manifest(image: Image, layers: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the manifest of an image whose layers the cluster has."""
     env = {key: value.replace("\t", "\\t") for key, value in image.env.items()}
-    entrypoint = {"env": env, "cwd": image.workdir, "args": image.args}
+    entrypoint = {"env": env, "cwd": image.workdir, "args": image.args, "stop_signal": image.stop_signal}
     return {
         "_type": MANIFEST_TYPE,
         "entrypoints": {"_default": {key: value for key, value in entrypoint.items() if value}},

@@ -43,6 +43,7 @@ class Image(NamedTuple):
     args: list[str]
     env: dict[str, str]
     workdir: str
+    stop_signal: str = ""
 
 
 def find_tool(image: str) -> str:
@@ -160,6 +161,7 @@ def read(files: dict[str, str]) -> Image:
         args=[*(settings.get("Entrypoint") or []), *(settings.get("Cmd") or [])],
         env=dict(each.split("=", 1) for each in settings.get("Env") or [] if "=" in each),
         workdir=settings.get("WorkingDir") or "",
+        stop_signal=settings.get("StopSignal") or "",
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,6 +33,8 @@ ARGS_LABEL = "flynn.args"
 META_LABEL = "flynn.meta"
 VOLUMES_LABEL = "flynn.volumes"
 LOG_LABEL = "flynn.log"
+STOP_LABEL = "flynn.stop"
+"""How the job wants to be stopped: the number of the signal, and after a space the seconds until SIGKILL."""
 
 SHM_BYTES = 64 * MIB
 LOST_EXIT_CODE = -1
@@ -170,7 +173,7 @@ def create_body(
         "no_new_privileges": True,
         "shm_size": SHM_BYTES,
         "image_volume_mode": "ignore",  # a VOLUME of the image would leave an anonymous volume behind
-        "stop_signal": 15,
+        "stop_signal": int(spec.stop_signal),
         **_network(spec, settings, address),
         "dns_server": [settings.gateway],
         "dns_search": ["."],
@@ -222,6 +225,7 @@ def _labels(spec: JobSpec, appliance: str, address: str) -> dict[str, str]:
         LOG_LABEL: str(is_logged(spec)).lower(),
         META_LABEL: msgspec.json.encode(dict(spec.meta)).decode(),
         VOLUMES_LABEL: msgspec.json.encode([volume.id for volume in spec.volumes]).decode(),
+        STOP_LABEL: f"{int(spec.stop_signal)} {spec.stop_s:g}",
     }
 
 
@@ -269,6 +273,7 @@ def _bind(source: Path, target: str, *, writable: bool) -> dict[str, Any]:
 def status_of(listed: Listed) -> JobStatus:
     """Return the status of a listed container of ours, as far as the list knows it."""
     labels = listed.labels or {}
+    stop_signal, _, stop_s = labels.get(STOP_LABEL, "").partition(" ")
     return JobStatus(
         id=listed.job,
         app=AppID(labels.get(APP_LABEL, "")),
@@ -281,6 +286,8 @@ def status_of(listed: Listed) -> JobStatus:
         exit_code=listed.exit_code if listed.run_state is RunState.EXITED else None,
         args=tuple(_json(labels.get(ARGS_LABEL), list[str], [])),
         volumes=tuple(map(VolumeID, _json(labels.get(VOLUMES_LABEL), list[str], []))),
+        stop_signal=_json(stop_signal, int, SIGTERM),
+        stop_s=_json(stop_s, float, 0.0),
         meta=_json(labels.get(META_LABEL), dict[str, str], {}),
     )
 

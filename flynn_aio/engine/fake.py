@@ -178,7 +178,8 @@ class FakeEngine:
         running = self._jobs.get(job)
         if running is None or running.ended.is_set():
             return
-        self._deliver(running, signal.SIGTERM)
+        if kill_s:
+            self._deliver(running, running.status.stop_signal)
         with trio.move_on_after(kill_s):
             await running.ended.wait()
         self._deliver(running, signal.SIGKILL)

@@ -21,7 +21,7 @@ from .host import look
 from .layers import LayerImages
 from .network import delete_link, ensure_network
 from .podman import PodmanEngine, hosts_directory
-from .protocol import Engine
+from .protocol import Engine, JobStatus
 from .service import PodmanService, find_service, service_paths
 from .sweep import SUSPICION_S, remove_suspects, sweep
 from .watcher import Watcher
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 EXITS = (Path("/run/libpod/exits"), Path("/var/run/libpod/exits"))
 """Where conmon leaves exit files: below Podman's `tmpdir`, which its service makes when it starts."""
+
+LONGEST_STOP_S = 60.0
+"""Whatever a job asks for: who types `flynn-aio down` waits for it."""
 
 LEFTOVERS_S = 5.0
 """How soon to look again while something could not be removed."""
@@ -71,7 +74,8 @@ async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Remove
     stay: they cost minutes to make again. Those made of layers go: their layers are still there.
 
     Args:
-        kill_s: seconds between SIGTERM and SIGKILL for each job.
+        kill_s: seconds until SIGKILL for a job that does not say itself how many it needs, of which it gets
+            `LONGEST_STOP_S` at most; 0 is SIGKILL at once, for all.
 
     Raises:
         EngineError: Podman is missing or does not answer, or a job cannot be removed.
@@ -80,10 +84,10 @@ async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Remove
         was_running = not found.has_ended
     async with _open_service(settings, is_owner=True) as (service, calls):
         async with _open_engine(settings, service, calls, SystemClock(), is_owner=True) as engine:
-            jobs = tuple(status.id for status in await engine.jobs())
+            statuses = await engine.jobs()
             async with trio.open_nursery() as nursery:
-                for job in jobs:
-                    nursery.start_soon(_end_job, engine, job, kill_s)
+                for status in statuses:
+                    nursery.start_soon(_end_job, engine, status, kill_s)
         await LayerImages(settings, calls).keep(())
         if suspects := await sweep(calls, settings, in_flight=frozenset):
             await trio.sleep(SUSPICION_S)
@@ -91,12 +95,12 @@ async def shut_down(settings: EngineSettings, *, kill_s: float = 10.0) -> Remove
         network = await calls.remove_network(settings.network)
         await service.terminate()
     await trio.to_thread.run_sync(_remove_traces, settings)
-    return Removed(jobs=jobs, network=network, service=was_running)
+    return Removed(jobs=tuple(status.id for status in statuses), network=network, service=was_running)
 
 
-async def _end_job(engine: PodmanEngine, job: JobID, kill_s: float) -> None:
-    await engine.stop(job, kill_s=kill_s)
-    await engine.remove(job)
+async def _end_job(engine: PodmanEngine, job: JobStatus, kill_s: float) -> None:
+    await engine.stop(job.id, kill_s=min(job.stop_s or kill_s, LONGEST_STOP_S) if kill_s else 0.0)
+    await engine.remove(job.id)
 
 
 def _remove_traces(settings: EngineSettings) -> None:

@@ -120,7 +120,8 @@ class PodmanEngine:
         container = self._watcher.get(job)
         if container is None or container.ended.is_set():
             return
-        container.deliver(signal.SIGTERM)
+        if kill_s:
+            container.deliver(container.status.stop_signal)
         with trio.move_on_after(kill_s):
             await container.ended.wait()
             return

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
+from signal import SIGTERM
 from typing import Protocol
 
 from ..model import AppID, JobID, ReleaseID, Time, VolumeID
@@ -64,6 +65,8 @@ class JobSpec:
         volumes: which it has; all exist, and no other live job has them.
         data: whether it gets an empty, writable `/data` of its own that goes with it.
         log: whether stdout and stderr are kept for the log store. Never with `tty`.
+        stop_signal: what asks it to end.
+        stop_s: seconds it then has until SIGKILL; 0 leaves that to whoever stops it.
         meta: user meta, kept as labels.
     """
 
@@ -97,6 +100,8 @@ class JobSpec:
     rows: int = 0
     columns: int = 0
     log: bool = True
+    stop_signal: int = SIGTERM
+    stop_s: float = 0.0
     meta: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -119,6 +124,7 @@ class JobStatus:
         error: why it could not run, in the engine's words.
         args: the argv it was started with.
         volumes: those it was started with.
+        stop_signal, stop_s: how its spec wants it to be stopped.
     """
 
     id: JobID
@@ -134,6 +140,8 @@ class JobStatus:
     error: str = ""
     args: tuple[str, ...] = ()
     volumes: tuple[VolumeID, ...] = ()
+    stop_signal: int = SIGTERM
+    stop_s: float = 0.0
     meta: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -150,6 +158,8 @@ def new_status(spec: JobSpec, *, address: str, started_at: Time | None) -> JobSt
         started_at=started_at,
         args=spec.args,
         volumes=tuple(volume.id for volume in spec.volumes),
+        stop_signal=spec.stop_signal,
+        stop_s=spec.stop_s,
         meta=dict(spec.meta),
     )
 
@@ -222,7 +232,7 @@ class Engine(Protocol):
         ...
 
     async def stop(self, job: JobID, *, kill_s: float) -> None:
-        """Send SIGTERM, `kill_s` seconds later SIGKILL; return when it has ended.
+        """Send its `stop_signal`, `kill_s` seconds later SIGKILL; return when it has ended. 0 is SIGKILL at once.
 
         A job that has ended or never was is no error.
         """

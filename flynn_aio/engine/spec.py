@@ -7,6 +7,7 @@ Pure. The layers of the environment, the limits and the choice of entrypoint are
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as _replace
+from signal import SIGTERM
 from types import MappingProxyType
 from typing import Any, TypedDict
 from urllib.parse import quote, unquote
@@ -32,6 +33,7 @@ from ..model import (
     full_job_id,
     image_layers,
     numbered,
+    signal_number,
     with_default_resources,
 )
 from .privileges import privileges, profile_named, refusal
@@ -64,6 +66,7 @@ class Entrypoint:
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str = ""
     user: str = ""
+    stop_signal: str = ""
 
 
 SLUG_DIRECTORY = "/app"
@@ -134,6 +137,8 @@ def formation_spec(
             capabilities=granted.capabilities,
             devices=granted.devices,
             volumes=_volumes(volumes, slug),
+            stop_signal=signal_number(process.stop_signal or entrypoint.stop_signal) or SIGTERM,
+            stop_s=process.stop_timeout,
         ),
         process.resources,
     )
@@ -250,6 +255,7 @@ def _read_entrypoint(found: Mapping[str, Any], base: Entrypoint) -> Entrypoint:
         env={**base.env, **(found.get("env") or {})},
         workdir=found.get("cwd") or base.workdir,
         user=base.user if uid is None else f"{uid}:{uid if gid is None else gid}",
+        stop_signal=str(found.get("stop_signal") or ""),
     )
 
 

@@ -27,12 +27,15 @@ _LAYER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class ImageEntrypoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an image wants to be run; `stop_signal` is Docker's `STOPSIGNAL` and not in Flynn."""
+
     env: dict[str, str] = field(default_factory=dict)
     cwd: str = ""
     args: list[str] = field(default_factory=list)
     linux_capabilities: list[str] = field(default_factory=list)
     uid: int | None = None
     gid: int | None = None
+    stop_signal: str = ""
 
 
 class ImagePlatform(Struct, frozen=True, kw_only=True, omit_defaults=True):

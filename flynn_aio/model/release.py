@@ -103,6 +103,10 @@ DEFAULT_RESOURCES: Mapping[str, ResourceSpec] = {
 class ProcessType(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How to run one kind of process of a release. All fields may be absent.
 
+    Attributes:
+        stop_signal: what asks it to end, by name; SIGTERM when empty. Not in Flynn.
+        stop_timeout: seconds from there to SIGKILL; 30 when 0. Not in Flynn.
+
     Source: `controller-api.md` §3, `jobs.md` §3.
     """
 
@@ -121,6 +125,8 @@ class ProcessType(Struct, frozen=True, kw_only=True, omit_defaults=True):
     linux_capabilities: list[str] = field(default_factory=list)
     allowed_devices: list[dict[str, Any]] = field(default_factory=list)
     writeable_cgroups: bool = False
+    stop_signal: str = ""
+    stop_timeout: int = 0
 
 
 class Release(Struct, frozen=True, kw_only=True, omit_defaults=True):

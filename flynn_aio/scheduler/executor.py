@@ -173,7 +173,7 @@ class Executor:
                     await self._drained(action.job)
                 if draining.cancelled_caught:
                     logger.warning("requests were still in flight when their time was up", extra=_fields(action))
-            kill_s = self._settings.kill_s if action.patient else 0.0
+            kill_s = (action.stop_s or self._settings.kill_s) if action.patient else 0.0
             await self._persist("stopping a job", action, lambda: self._engine.stop(action.job, kill_s=kill_s))
             logger.info("job stopped", extra=_fields(action))
 

@@ -247,7 +247,7 @@ def _action(placed: PlacedJob, groups: Mapping[GroupKey, Group], observed: Obser
     if status and status.state is RunState.CREATED and doing is None and (placed.formation or stopping):
         return RemoveJob(job.uuid)  # left by a start that was cut off: away with it, then all is as if never tried
     if stopping and doing in (None, Doing.STARTING):
-        return StopJob(job.uuid, patient=job.uuid not in observed.dead)
+        return StopJob(job.uuid, patient=job.uuid not in observed.dead, stop_s=status.stop_s if status else 0.0)
     if placed.formation and job.state in (JobState.PENDING, JobState.STARTING) and doing is None and status is None:
         formation = groups[_key(job)].formation
         return StartJob(job.uuid, job.type, formation) if formation else None
@@ -279,7 +279,7 @@ def _stray_action(stray: JobStatus, observed: Observed) -> JobAction | None:
         return None
     if not stray.formation:
         return RemoveJob(stray.id, linger=True) if stray.state is RunState.EXITED else None
-    return StopJob(stray.id) if stray.state is RunState.RUNNING else RemoveJob(stray.id)
+    return StopJob(stray.id, stop_s=stray.stop_s) if stray.state is RunState.RUNNING else RemoveJob(stray.id)
 
 
 def _key(job: Job) -> GroupKey:

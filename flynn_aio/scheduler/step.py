@@ -79,10 +79,15 @@ class StartJob:
 
 @dataclass(frozen=True, slots=True)
 class StopJob:
-    """End a job; `patient` lets requests in flight and the process itself finish first."""
+    """End a job; `patient` lets requests in flight and the process itself finish first.
+
+    Attributes:
+        stop_s: how long the process may take to finish; 0 leaves it to the settings.
+    """
 
     job: JobID
     patient: bool = True
+    stop_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

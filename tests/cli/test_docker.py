@@ -23,6 +23,7 @@ CONFIG = {
         "Entrypoint": ["/bin/sh"],
         "Cmd": ["-c", "serve"],
         "WorkingDir": "/srv",
+        "StopSignal": "SIGQUIT",
     },
     "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest(ONE)}", f"sha256:{digest(TWO)}"]},
 }
@@ -100,7 +101,7 @@ LAYOUTS = {"legacy": legacy(), "podman": podman(), "oci": oci(), "both": both(),
 def test_every_layout_is_the_same_image(tmp_path, files):
     found = unpacked(io.BytesIO(archive(files)), str(tmp_path))
     image = read(found)
-    assert image._replace(layers=()) == Image((), ["/bin/sh", "-c", "serve"], ENV, "/srv")
+    assert image._replace(layers=()) == Image((), ["/bin/sh", "-c", "serve"], ENV, "/srv", "SIGQUIT")
     assert [layer.id for layer in image.layers] == [digest(ONE), digest(TWO)]
     contents = [Path(layer.path).read_bytes() for layer in image.layers]
     assert [gzip.decompress(each) if each[:2] == b"\x1f\x8b" else each for each in contents] == [ONE, TWO]
@@ -196,6 +197,7 @@ def test_a_push_sends_what_is_missing_and_deploys(person, tool, cluster):
                 "env": {**ENV, "TAB": "a\\tb"},  # as Flynn's client writes it there
                 "cwd": "/srv",
                 "args": ["/bin/sh", "-c", "serve"],
+                "stop_signal": "SIGQUIT",
             }
         },
         "rootfs": [

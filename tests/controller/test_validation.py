@@ -45,6 +45,13 @@ FLYNN = {"type": "flynn", "uri": "image:localhost/test/app:1"}
 RELEASE = {"app_id": "{app}", "artifacts": ["{artifact}"]}
 JOBS, SCALE, FORMATION = "/apps/hello/jobs", "/apps/hello/scale/{release}", "/apps/hello/formations/{release}"
 
+CHECK = "processes.web.ports.0.service.check"
+
+
+def checked(**check):
+    return {**RELEASE, "processes": {"web": {"ports": [{"service": {"name": "hello-web", "check": check}}]}}}
+
+
 # method, path, body, field (None: the object as a whole), part of the message
 REFUSED = {
     "app name, characters": ("POST", "/apps", {"name": "Not-a-name"}, "name", "String must match the pattern: "),
@@ -97,6 +104,22 @@ REFUSED = {
         {**RELEASE, "processes": {"web": {"ports": [{"port": 99999}]}}},
         "processes.web.ports",
         "must be 0 to 65535",
+    ),
+    "release check type": ("POST", "/releases", checked(type="icmp"), f"{CHECK}.type", "must be tcp, http or https"),
+    "release check path": ("POST", "/releases", checked(path="/a b"), f"{CHECK}.path", "must be a path such as"),
+    "release check interval": (
+        "POST",
+        "/releases",
+        checked(interval=5),
+        f"{CHECK}.interval",
+        "must be 0 or a number of nanoseconds from 1000000 on, not 5; 5 s are 5000000000",
+    ),
+    "release stop signal": (
+        "POST",
+        "/releases",
+        {**RELEASE, "processes": {"web": {"stop_signal": "SIGNONE"}}},
+        "processes.web.stop_signal",
+        "must be a signal that can end a process, such as SIGINT, not 'SIGNONE'",
     ),
     "job release, absent": ("POST", JOBS, {}, None, 'Required error. The data must be an object with "release"'),
     "job release, bare": ("POST", JOBS, {"release": "{bare}"}, "release.ArtifactIDs", "cannot be empty"),

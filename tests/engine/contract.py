@@ -25,6 +25,7 @@ RUN_FOREVER = ("sleep", "100000")
 EXIT_42 = ("sh", "-c", "exit 42")
 EXIT_0 = ("true",)
 IGNORE_TERM = ("sh", "-c", "trap '' TERM; echo ready; while true; do sleep 0.1; done")
+STOP_AT_INT = ("sh", "-c", "trap '' TERM; trap 'exit 7' INT; echo ready; while true; do sleep 0.1; done")
 PRINT = ("sh", "-c", "echo out; echo err >&2; exit 3")
 CAT = ("cat",)
 SIZE = ("sh", "-c", "read line; stty size; exit 5")
@@ -192,6 +193,21 @@ class EngineContract:
         job = await world.job(spec.id)
         assert job is not None
         assert job.exit_code == 128 + signal.SIGKILL
+
+    async def test_a_job_is_stopped_with_the_signal_of_its_spec(self, world: World):
+        spec = world.spec(STOP_AT_INT, log=False, stop_signal=signal.SIGINT, stop_s=45.0)
+        status = await world.engine.start(spec)
+        assert (status.stop_signal, status.stop_s) == (signal.SIGINT, 45.0)
+        await self.term_is_ignored(world, spec.id)
+        await world.engine.stop(spec.id, kill_s=WAIT_S)
+        assert (await world.ended(spec.id)).exit_code == 7
+
+    async def test_a_job_that_is_given_no_time_is_killed_unasked(self, world: World):
+        spec = world.spec(STOP_AT_INT, log=False, stop_signal=signal.SIGINT)
+        await world.engine.start(spec)
+        await self.term_is_ignored(world, spec.id)
+        await world.engine.stop(spec.id, kill_s=0)
+        assert (await world.ended(spec.id)).exit_code == 128 + signal.SIGKILL
 
     async def term_is_ignored(self, world: World, job: JobID) -> None:
         """Wait until the program had the time to set its trap."""

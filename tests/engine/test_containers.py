@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 
 import msgspec
 import pytest
@@ -92,6 +93,7 @@ def test_a_job_is_asked_for_in_full():
             "flynn.log": "true",
             "flynn.meta": '{"who":"me"}',
             "flynn.volumes": "[]",
+            "flynn.stop": "15 0",
         },
         "hostname": SPEC.id,
         "stdin": False,
@@ -294,3 +296,15 @@ def test_what_a_job_gets_of_the_host_is_asked_for():
     assert (made["cap_drop"], made["cap_add"]) == (["all"], ["CAP_KILL"])
     assert made["devices"] == [{"path": "/dev/kvm"}]
     assert not {"pidns", "cap_drop", "cap_add", "devices"} & body().keys()
+
+
+def test_how_a_job_wants_to_be_stopped_is_kept_in_its_container():
+    made = body(replace(SPEC, stop_signal=SIGINT, stop_s=90.0))
+    assert made["stop_signal"] == 2
+    listed = Listed(id="i", labels=made["labels"], state="running")
+    assert (status_of(listed).stop_signal, status_of(listed).stop_s) == (SIGINT, 90.0)
+
+
+def test_a_container_of_an_older_version_is_stopped_as_ever():
+    listed = Listed(id="i", labels={}, state="running")
+    assert (status_of(listed).stop_signal, status_of(listed).stop_s) == (SIGTERM, 0.0)

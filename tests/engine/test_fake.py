@@ -55,6 +55,13 @@ async def environment(process: Process) -> int:
     return 0
 
 
+async def stop_at_int(process: Process) -> int:
+    process.trap(signal.SIGTERM, signal.SIGINT)
+    while await process.next_signal() != signal.SIGINT:
+        pass
+    return 7
+
+
 async def write_volume(process: Process) -> int:
     process.files["/store"]["file"] = b"kept\n"
     return 0
@@ -71,6 +78,7 @@ def script(engine: FakeEngine) -> None:
         (contract.EXIT_42, exits(42)),
         (contract.EXIT_0, exits(0)),
         (contract.IGNORE_TERM, ignore_sigterm),
+        (contract.STOP_AT_INT, stop_at_int),
         (contract.PRINT, print_both),
         (contract.CAT, cat),
         (contract.SIZE, size),

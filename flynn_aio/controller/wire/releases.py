@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from ...errors import ValidationError
 from ...model import AppID, ArtifactID, PortService, ProcessType, Release, ReleaseID, VolumeReq, as_uuid, convert, plain
 from .checks import MAX_PORT, check_volumes
+from .supervision import check_supervision
 
 
 class PortRequest(Struct, frozen=True, kw_only=True):
@@ -74,7 +75,9 @@ def _process(name: str, sent: Mapping[str, Any]) -> ProcessType:
         "volumes": plain(volumes),
         "ports": [{"port": 0, "proto": "tcp"} | port for port in sent.get("ports", [])],
     }
-    return convert(known, ProcessType)
+    process = convert(known, ProcessType)
+    check_supervision(process, field=f"processes.{name}")
+    return process
 
 
 class ReleaseRef(Struct, frozen=True, kw_only=True):
