@@ -8,7 +8,9 @@ Source: `discovery.md` §4; Flynn `discoverd/health/check.go`.
 
 import os
 import ssl
+from dataclasses import dataclass, replace
 from functools import cache
+from urllib.parse import urljoin, urlsplit
 
 import h11
 import trio
@@ -18,7 +20,24 @@ from ..model import CheckType, HealthCheck
 MATCH_BYTES = 5120
 """How much of a body `match` is searched in."""
 HEAD_BYTES = 64 * 1024
+"""The longest head of an answer: what is longer is none."""
+INFORMATIONAL = 5
+"""Interim responses before the real one. As in Go's client."""
 OK = 200
+REDIRECTING = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = 10
+"""How many are followed. As in Go's client."""
+SHOWN = 200
+"""How much of somebody's header is repeated in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: up to `MATCH_BYTES` of the body, when it is looked at."""
+
+    status: int = 0
+    location: str = ""
+    body: bytes = b""
 
 
 async def probe(check: HealthCheck, addr: str) -> str:
@@ -30,19 +49,21 @@ async def probe(check: HealthCheck, addr: str) -> str:
 
     Cancellation: the connection is closed.
     """
-    kind = check.type or CheckType.TCP
-    if kind not in {CheckType.TCP, CheckType.HTTP, CheckType.HTTPS}:
-        return f"check type {check.type!r} is none of tcp, http and https"
+    match check.type or CheckType.TCP:
+        case CheckType.TCP:
+            return await _probe_tcp(addr)
+        case CheckType.HTTP | CheckType.HTTPS:
+            return await _probe_http(check, addr)
+    return f"check type {check.type!r} is none of tcp, http and https"
+
+
+async def _probe_tcp(addr: str) -> str:
     try:
         connection = await _dial(addr)
     except OSError as exc:
         return f"{_reason(exc)} on {addr}"
-    try:
-        if kind == CheckType.TCP:
-            return ""
-        return await _probe_http(connection, check, addr, secure=kind == CheckType.HTTPS)
-    finally:
-        await trio.aclose_forcefully(connection)
+    await trio.aclose_forcefully(connection)
+    return ""
 
 
 async def _dial(addr: str) -> trio.SocketStream:
@@ -58,31 +79,83 @@ async def _dial(addr: str) -> trio.SocketStream:
     return trio.SocketStream(sock)
 
 
-async def _probe_http(connection: trio.SocketStream, check: HealthCheck, addr: str, *, secure: bool) -> str:
-    """Send one GET and compare. Redirects are not followed: the question is how *this* instance answers."""
+async def _probe_http(check: HealthCheck, addr: str) -> str:
+    """Ask, and go where the answer sends us, as long as that is this instance: it is the one in question."""
+    url = f"{check.type}://{check.host or addr}/{check.path.removeprefix('/')}"
+    expected = check.status or OK
+    for _ in range(REDIRECTS + 1):
+        answer = await _ask(check, addr, url)
+        if isinstance(answer, str):
+            return answer
+        asked = f"{addr}{_target(url)}"
+        if answer.status == expected:
+            if check.match.encode() in answer.body:
+                return ""
+            return f"no {check.match!r} in the first {MATCH_BYTES} bytes from {asked}"
+        wrong = f"HTTP status {answer.status} instead of {expected} from {asked}"
+        if answer.status not in REDIRECTING or not answer.location:
+            return wrong
+        following = _followed(url, answer.location)
+        if following is None:
+            return f"{wrong}, and it leads to {answer.location[:SHOWN]}, which is not this instance"
+        url = following
+    return f"{wrong}, after {REDIRECTS} others"
+
+
+def _followed(url: str, location: str) -> str | None:
+    """Return where a redirect leads; ``None`` when that is somewhere else."""
+    try:
+        following = urljoin(url, location)
+        here, there = urlsplit(url), urlsplit(following)
+    except ValueError:
+        return None
+    is_here = (here.scheme, here.netloc.lower()) == (there.scheme, there.netloc.lower())
+    return following if is_here else None
+
+
+def _target(url: str) -> str:
+    """Return what of a URL is asked for: its path and its query."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+async def _ask(check: HealthCheck, addr: str, url: str) -> Answer | str:
+    """Send one GET; return the answer, or why there is none."""
     host = check.host or addr
-    path = check.path if check.path.startswith("/") else f"/{check.path}"
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
-    stream: trio.abc.Stream = connection
     try:
-        request = _request(http, host=host, path=path)
-        if secure:
-            name = check.host or addr.rpartition(":")[0].strip("[]")
-            stream = trio.SSLStream(connection, _tls(), server_hostname=name, https_compatible=True)
-    except (h11.LocalProtocolError, ValueError, TypeError, ssl.SSLError):  # whatever somebody wrote into a release
-        return f"path {check.path!r} or host {host!r} of the check of {addr} cannot be put into a request"
+        request = _request(http, host=host, path=_target(url))
+        connection = await _dial(addr)
+    except (h11.LocalProtocolError, ValueError):  # whatever somebody wrote into a release
+        return _unspeakable(check, addr)
+    except OSError as exc:
+        return f"{_reason(exc)} on {addr}"
     try:
-        status, body = await _exchange(stream, http, request, wanted=MATCH_BYTES if check.match else 0)
+        stream = _stream(connection, check, addr)
+        if stream is None:
+            return _unspeakable(check, addr)
+        return await _exchange(stream, http, request, wanted=MATCH_BYTES if check.match else 0)
     except h11.RemoteProtocolError:
         return f"no HTTP response from {addr}"
     except (trio.BrokenResourceError, ssl.SSLError) as exc:
         return f"{_reason(exc)} from {addr}"
-    expected = check.status or OK
-    if status != expected:
-        return f"HTTP status {status} instead of {expected} from {addr}{path}"
-    if check.match and check.match.encode() not in body:
-        return f"no {check.match!r} in the first {MATCH_BYTES} bytes from {addr}{path}"
-    return ""
+    finally:
+        await trio.aclose_forcefully(connection)
+
+
+def _stream(connection: trio.SocketStream, check: HealthCheck, addr: str) -> trio.abc.Stream | None:
+    """Return what to speak HTTP over; ``None`` when no handshake can name the host."""
+    if check.type != CheckType.HTTPS:
+        return connection
+    name = check.host or addr.rpartition(":")[0].strip("[]")
+    try:
+        return trio.SSLStream(connection, _tls(), server_hostname=name, https_compatible=True)
+    except (ValueError, TypeError, ssl.SSLError):
+        return None
+
+
+def _unspeakable(check: HealthCheck, addr: str) -> str:
+    return f"path {check.path!r} or host {check.host!r} of the check of {addr} cannot be put into a request"
 
 
 def _request(http: h11.Connection, *, host: str, path: str) -> bytes:
@@ -91,24 +164,29 @@ def _request(http: h11.Connection, *, host: str, path: str) -> bytes:
     return head + (http.send(h11.EndOfMessage()) or b"")
 
 
-async def _exchange(stream: trio.abc.Stream, http: h11.Connection, request: bytes, *, wanted: int) -> tuple[int, bytes]:
-    """Send a request; return the status and up to `wanted` bytes of the body that come back."""
+async def _exchange(stream: trio.abc.Stream, http: h11.Connection, request: bytes, *, wanted: int) -> Answer:
+    """Send a request; return what comes back, with up to `wanted` bytes of the body."""
     await stream.send_all(request)
-    status, body = 0, b""
+    answer, informed = Answer(), 0
     while True:
         match http.next_event():
             case h11.NEED_DATA:
                 http.receive_data(bytes(await stream.receive_some(HEAD_BYTES)))
-            case h11.Response(status_code=code):
-                status = code
+            case h11.InformationalResponse():
+                informed += 1
+                if informed > INFORMATIONAL:
+                    raise h11.RemoteProtocolError("interim responses without an end")
+            case h11.Response(status_code=status, headers=headers):
+                location = next((value for name, value in headers if name == b"location"), b"")
+                answer = Answer(status, location.decode("latin-1"))
                 if not wanted:
-                    return status, body
+                    return answer
             case h11.Data(data=data):
-                body += data
-                if len(body) >= wanted:
-                    return status, body[:wanted]
+                answer = replace(answer, body=answer.body + data[: wanted - len(answer.body)])
+                if len(answer.body) == wanted:
+                    return answer
             case h11.EndOfMessage() | h11.ConnectionClosed() | h11.PAUSED:
-                return status, body
+                return answer
 
 
 @cache

@@ -13,6 +13,8 @@ from enum import Enum, auto
 from ..model import HealthCheck
 
 START_INTERVAL_S = 0.1
+FIRST_INTERVALS_S = (0.01, 0.02, 0.04, 0.08)
+"""The pauses behind the first probes of all: most of what listens does so within milliseconds."""
 INTERVAL_S = 2.0
 SHORTEST_INTERVAL_S = 0.01
 """Whatever a release asks for: without pauses the probes of one job would take a whole core."""
@@ -37,12 +39,17 @@ class Health:
 
     Feed it each probe's result; it answers with what that changes, or ``None``. Times are
     seconds of a clock that never goes back.
+
+    Args:
+        phase: 0 to 1, another one for each endpoint: those that came up together, as all do when we start, are
+            not probed together for ever.
     """
 
-    __slots__ = ("_began_at", "_check", "_is_up", "_last_error", "_probes", "_streak", "_was_up")
+    __slots__ = ("_began_at", "_check", "_is_up", "_last_error", "_phase", "_probes", "_streak", "_was_up")
 
-    def __init__(self, check: HealthCheck, *, now: float) -> None:
+    def __init__(self, check: HealthCheck, *, now: float, phase: float = 0.0) -> None:
         self._check = check
+        self._phase = phase  # of what is left of the first pause; 0 behind it
         self._began_at = now
         self._was_up = False
         self._is_up = False
@@ -58,8 +65,11 @@ class Health:
     def interval_s(self) -> float:
         """From the beginning of one probe to that of the next."""
         if not self._was_up:
-            return START_INTERVAL_S
-        return max(self._check.interval / NS_PER_S or INTERVAL_S, SHORTEST_INTERVAL_S)
+            return (
+                FIRST_INTERVALS_S[self._probes - 1] if 0 < self._probes <= len(FIRST_INTERVALS_S) else START_INTERVAL_S
+            )
+        interval_s = max(self._check.interval / NS_PER_S or INTERVAL_S, SHORTEST_INTERVAL_S)
+        return max(interval_s * (1 - self._phase), SHORTEST_INTERVAL_S)
 
     @property
     def deadline(self) -> float:
@@ -72,6 +82,8 @@ class Health:
         """Take in one result: an empty `error` is a success."""
         self._probes += 1
         self._last_error = error
+        if self._was_up:
+            self._phase = 0.0
         self._streak = self._streak + 1 if bool(error) == self._is_up else 0
         if not error and (self._is_up or not self._was_up):
             return self._well(now)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from zlib import crc32
 
 import trio
 
@@ -157,7 +158,7 @@ class Monitor:
     async def _watch_over(self, endpoint: Endpoint, check: HealthCheck, scope: trio.CancelScope) -> None:
         """Probe one endpoint until its job leaves or is given up."""
         with scope:
-            health = Health(check, now=trio.current_time())
+            health = Health(check, now=trio.current_time(), phase=_phase(endpoint))
             verdict, error = None, ""
             while verdict is not Verdict.KILL:
                 started_at, before = trio.current_time(), error
@@ -203,3 +204,8 @@ class Monitor:
         self._unasked.discard(key)
         if not self._unasked:
             self._settled.set()
+
+
+def _phase(endpoint: Endpoint) -> float:
+    """Return a number from 0 to 1 that is always the same for an endpoint, and another for each."""
+    return crc32(repr(endpoint.key).encode()) / 2**32

@@ -4,7 +4,14 @@ import math
 
 import pytest
 
-from flynn_aio.discoverd.health import INTERVAL_S, SHORTEST_INTERVAL_S, START_INTERVAL_S, Health, Verdict
+from flynn_aio.discoverd.health import (
+    FIRST_INTERVALS_S,
+    INTERVAL_S,
+    SHORTEST_INTERVAL_S,
+    START_INTERVAL_S,
+    Health,
+    Verdict,
+)
 from flynn_aio.model import HealthCheck
 
 UP, DOWN, KILL = Verdict.UP, Verdict.DOWN, Verdict.KILL
@@ -59,10 +66,11 @@ def test_kill_down_kills_what_was_up_and_is_no_longer():
 
 
 def test_probes_come_quickly_until_the_first_success():
-    health = Health(HealthCheck(), now=0.0)
-    assert health.interval_s == START_INTERVAL_S
-    health.probed("refused", now=0.0)
-    assert health.interval_s == START_INTERVAL_S
+    health, pauses = Health(HealthCheck(), now=0.0), []
+    for _ in range(7):
+        health.probed("refused", now=0.0)
+        pauses.append(health.interval_s)
+    assert pauses == [*FIRST_INTERVALS_S, START_INTERVAL_S, START_INTERVAL_S, START_INTERVAL_S]
     health.probed("", now=0.1)
     assert health.interval_s == INTERVAL_S
     assert health.deadline == math.inf
@@ -99,3 +107,11 @@ def test_probes_never_come_without_a_pause(interval):
     health = Health(HealthCheck(interval=interval), now=0.0)
     health.probed("", now=0.0)
     assert health.interval_s == SHORTEST_INTERVAL_S
+
+
+def test_those_that_came_up_together_do_not_stay_together():
+    health = Health(HealthCheck(), now=0.0, phase=0.75)
+    health.probed("", now=0.0)
+    assert health.interval_s == INTERVAL_S / 4
+    health.probed("", now=0.5)
+    assert health.interval_s == INTERVAL_S

@@ -8,10 +8,11 @@ import pytest
 import trio
 import trio.testing
 
-from flynn_aio.discoverd import Snapshot, open_discoverd
+from flynn_aio.discoverd import Snapshot, open_discoverd, open_monitor
 from flynn_aio.model import HealthCheck, Job, JobID, JobState, Port, PortService, ProcessType
 from flynn_aio.settings import DiscoverdSettings
 from flynn_aio.store import changes
+from flynn_aio.watch import Watch
 
 from ..support.build import make_app, make_release
 
@@ -190,3 +191,24 @@ async def test_what_changes_elsewhere_wakes_nobody(store, clock):
         await make_app(store, "other")
         await trio.testing.wait_all_tasks_blocked()
         assert services.snapshot.version == before
+
+
+async def test_hundreds_of_jobs_are_not_probed_at_once_for_ever(autojump_clock, store, clock):
+    """All are asked when we start, so that the router finds them; then their probes spread over the interval."""
+    release = await release_on(store, 9, check=HealthCheck(type="tcp"))
+    for number in range(1, 501):
+        await put(store, number, release, JobState.UP, address=f"10.0.{number // 250}.{number % 250 + 1}")
+    asked: list[float] = []
+
+    async def probe(check, addr):
+        asked.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        return ""
+
+    began = trio.current_time()
+    async with open_monitor(store, Watch(Snapshot()), probe_timeout_s=2.0, probe=probe):
+        await trio.sleep(6.5)
+    later = [at - began for at in asked if at > began]
+    assert len(asked) - len(later) == 500
+    busiest = max(sum(at <= one < at + 0.1 for one in later) for at in later)
+    assert busiest < 3 * 500 * 0.1 / 2  # evenly, it would be 25 in a tenth of a second
