@@ -24,6 +24,7 @@ from .attach import PodmanAttachment
 from .calls import Calls, deadline
 from .client import BareStream, Refused
 from .containers import (
+    LOST_EXIT_CODE,
     Listed,
     create_body,
     is_address_taken,
@@ -35,6 +36,7 @@ from .containers import (
 from .layers import LayerImages
 from .protocol import Attachment, JobSpec, JobStatus, RunState, new_status
 from .service import PodmanService
+from .sweep import remove_groups_of
 from .volumes import Bind, bind_all, check_free, directory_of, find_volumes, make_volume, remove_tree
 from .watcher import Container, Watcher
 
@@ -379,6 +381,8 @@ class PodmanEngine:
         if container is not None:
             container.process.send_signal(signal.SIGKILL)
         await self._calls.remove(id or (container.id if container else self._settings.prefix + job))
+        if container is not None and container.status.exit_code == LOST_EXIT_CODE:  # so is who would tidy up
+            await trio.to_thread.run_sync(remove_groups_of, container.id)
         await self._remove_files(job)
         if id or container:
             self._removed.add(id or (container.id if container else ""))

@@ -122,7 +122,7 @@ async def _end_leaked_container(keeper: Keeper) -> None:
             await _run(name, "delete", "-f", keeper.container)
     with suppress(ProcessLookupError):
         os.kill(keeper.pid, signal.SIGKILL)
-    await trio.to_thread.run_sync(_remove_groups_of, keeper.container)
+    await trio.to_thread.run_sync(remove_groups_of, keeper.container)
 
 
 async def _leaked_groups(calls: Calls) -> set[Path]:
@@ -138,7 +138,8 @@ def _groups() -> dict[Path, str]:
     return {group: group.name.removesuffix(".scope").rpartition("-")[2] for group in groups}
 
 
-def _remove_groups_of(container: str) -> None:
+def remove_groups_of(container: str) -> None:
+    """Remove the control groups of a container that is gone, which its conmon would have done. Blocks."""
     for group, owner in _groups().items():
         if owner == container:
             _remove_group(group)

@@ -32,6 +32,7 @@ from flynn_aio.engine.calls import Calls
 from flynn_aio.engine.client import Client
 from flynn_aio.engine.host import CgroupMode, cgroup_mode
 from flynn_aio.engine.service import find_service, service_paths
+from flynn_aio.engine.sweep import CGROUP_ROOT
 from flynn_aio.errors import EngineError, StartError
 from flynn_aio.model import JobID
 from flynn_aio.settings import MIB, EngineSettings
@@ -343,11 +344,13 @@ async def test_a_child_that_ran_out_of_memory_is_noted_while_the_job_goes_on(wor
 async def test_a_job_whose_conmon_died_is_ended_and_can_be_removed(world, settings):
     spec = world.spec(RUN_FOREVER)
     await world.engine.start(spec)
-    conmon = await podman("inspect", "--format", "{{.State.ConmonPid}}", settings.prefix + spec.id)
+    inspected = await podman("inspect", "--format", "{{.State.ConmonPid}} {{.ID}}", settings.prefix + spec.id)
+    conmon, container = inspected.split()
     os.kill(int(conmon), signal.SIGKILL)
     job = await world.ended(spec.id)
     assert (job.exit_code, "conmon" in job.error) == (-1, True)
     await world.engine.remove(spec.id)
+    assert list(CGROUP_ROOT.glob(f"**/libpod-{container}*")) == []  # conmon would have seen to them
     assert await world.engine.jobs() == []
     assert await podman("ps", "-aq", "--filter", f"name={settings.prefix}") == ""
 
