@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 
-from ..engine import JobSpec, one_off_spec
+from ..engine import JobSpec, one_off_spec, open_files_at_most
 from ..errors import NotFound, StartError, ValidationError
 from ..model import (
     HOST_ID,
@@ -119,6 +119,7 @@ async def prepare(parts: Parts, request: Request) -> OneOff:
             new_job=wanted,
             gateway=parts.settings.gateway,
             host_features=parts.settings.host_features,
+            nr_open=open_files_at_most(),
         )
     except StartError as error:
         raise cannot_start(error) from error

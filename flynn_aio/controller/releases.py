@@ -1,6 +1,6 @@
 """Releases: create, look at, make current, delete."""
 
-from ..engine import refusal
+from ..engine import limits_refusal, open_files_at_most, refusal
 from ..errors import NotFound, ValidationError
 from ..model import Release, ReleaseID, as_uuid
 from ..store import Transaction, changes, queries
@@ -33,8 +33,10 @@ async def get_current(parts: Parts, request: Request) -> Reply:
 async def create(parts: Parts, request: Request) -> Reply:
     """Create a release of an app; it does not run before it is deployed or scaled."""
     release = new_release(read_json(request, ReleaseRequest))
+    nr_open = open_files_at_most()
     for name, process in release.processes.items():
-        if refused := refusal(process, parts.settings.host_features):
+        refused = refusal(process, parts.settings.host_features) or limits_refusal(process.resources, nr_open=nr_open)
+        if refused:
             raise ValidationError(refused.text, field=f"processes.{name}.{refused.field}")
 
     def change(tx: Transaction) -> Release:

@@ -18,6 +18,7 @@ from .fake import FakeEngine, open_fake_engine
 from .fake_process import Behaviour, Process, Program, exits, fails_to_start, ignore_sigterm, run_forever
 from .init_log import OOM_TEXT, log_record
 from .lifecycle import Removed, open_engine, shut_down
+from .limits import limits_refusal, open_files_at_most
 from .privileges import refusal
 from .protocol import (
     Attachment,
@@ -56,11 +57,13 @@ __all__ = [
     "fails_to_start",
     "formation_spec",
     "ignore_sigterm",
+    "limits_refusal",
     "log_file_name",
     "log_record",
     "one_off_spec",
     "open_engine",
     "open_fake_engine",
+    "open_files_at_most",
     "parse_log_file_name",
     "ports_of",
     "probe_host",

@@ -15,6 +15,7 @@ import msgspec
 from ..model import AppID, JobID, ReleaseID, Time, VolumeID
 from ..settings import MIB, EngineSettings
 from .addresses import mac_of
+from .privileges import DEFAULT_CAPABILITIES
 from .protocol import JobSpec, JobStatus, Partition, RunState
 from .spec import log_file_name
 from .volumes import Bind
@@ -153,7 +154,7 @@ def create_body(
         volumes: where its volumes are.
         attached: whether its stdin will be ours.
     """
-    nofile = min(spec.max_fd or limits.nofile, limits.nofile)
+    files = min(spec.max_fd or limits.nofile, limits.nofile)
     body: dict[str, Any] = {
         "name": settings.prefix + spec.id,
         "image": spec.image,
@@ -165,7 +166,7 @@ def create_body(
         "log_configuration": _log(spec, settings),
         "resource_limits": _resources(spec, settings, limits),
         "r_limits": [
-            {"type": "nofile", "soft": nofile, "hard": nofile},
+            {"type": "nofile", "soft": min(spec.soft_fd or files, files), "hard": files},
             # Podman would ask for more than it may give; the real limit on processes is the cgroup's
             {"type": "nproc", "soft": limits.nproc, "hard": limits.nproc},
         ],
@@ -189,7 +190,7 @@ def create_body(
     if spec.host_pid:
         body["pidns"] = {"nsmode": "host"}
     if spec.capabilities is not None:
-        body |= {"cap_drop": ["all"], "cap_add": list(spec.capabilities)}
+        body |= _capabilities(spec.capabilities)
     if spec.devices:
         body["devices"] = [{"path": device} for device in spec.devices]
     if spec.slug:
@@ -208,6 +209,14 @@ def _network(spec: JobSpec, settings: EngineSettings, address: str) -> dict[str,
     return {
         "netns": {"nsmode": "bridge"},
         "networks": {settings.network: {"static_ips": [address], "static_mac": mac_of(address)}},
+    }
+
+
+def _capabilities(wanted: Sequence[str]) -> dict[str, list[str]]:
+    """Ask for exactly these. What is added ordinary users get as well, so what is there already is not."""
+    return {
+        "cap_drop": [name for name in DEFAULT_CAPABILITIES if name not in wanted],
+        "cap_add": [name for name in wanted if name not in DEFAULT_CAPABILITIES],
     }
 
 

@@ -13,28 +13,10 @@ from pathlib import Path
 
 from ..errors import EngineError
 from ..settings import EngineSettings
+from .privileges import DEFAULT_CAPABILITIES
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 PID_MAX = Path("/proc/sys/kernel/pid_max")
-
-# jobs.md §3; as containers.conf's default and not as `cap_add`, which would hand them to ordinary users too
-CAPABILITIES = (
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-)
 
 
 class CgroupMode(StrEnum):
@@ -112,8 +94,11 @@ def choose_runtime(wanted: str, cgroups: CgroupMode, which: Callable[[str], str 
 
 
 def containers_conf(facts: HostFacts, runtime: Runtime) -> str:
-    """Return the text of our containers.conf: the only one our Podman service reads."""
-    capabilities = ", ".join(f'"{name}"' for name in CAPABILITIES)
+    """Return the text of our containers.conf: the only one our Podman service reads.
+
+    The capabilities of every job stand here and not in each request, which would hand them to ordinary users too.
+    """
+    capabilities = ", ".join(f'"{name.removeprefix("CAP_")}"' for name in DEFAULT_CAPABILITIES)
     return f"""\
 # Written by flynn-aio at every start; changes here are lost.
 [containers]

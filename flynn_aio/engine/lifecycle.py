@@ -19,7 +19,7 @@ from .calls import Calls
 from .exits import ExitFiles, watch_oom
 from .host import look
 from .layers import LayerImages
-from .network import delete_link, ensure_network
+from .network import delete_link, drop_address, ensure_network
 from .podman import PodmanEngine, hosts_directory
 from .protocol import Engine, JobStatus
 from .service import PodmanService, find_service, service_paths
@@ -106,6 +106,7 @@ async def _end_job(engine: PodmanEngine, job: JobStatus, kill_s: float) -> None:
 def _remove_traces(settings: EngineSettings) -> None:
     """Remove what the service and the jobs left beside Podman. Blocks."""
     delete_link(settings.network)
+    drop_address(settings.gateway)
     shutil.rmtree(service_paths(settings).directory, ignore_errors=True)
     shutil.rmtree(hosts_directory(settings), ignore_errors=True)
 

@@ -2,8 +2,13 @@
 
 Podman's own DNS stays off, so that discoverd can answer at the gateway. A bridge left behind by a killed
 service would block its subnet; deleting a link is one netlink message, which needs no `ip` command.
+
+The bridge is there as long as some job is on it, and the gateway's address with it. A job in the host's own
+network needs that address too: it gets it on the loopback interface, where it outlives the bridge.
 """
 
+import errno
+import os
 import socket
 import struct
 from ipaddress import IPv4Address, IPv4Network
@@ -19,10 +24,15 @@ from .containers import APPLIANCE_LABEL
 
 ROUTES = Path("/proc/net/route")
 
-_RTM_DELLINK = 17
+_RTM_DELLINK, _RTM_NEWADDR, _RTM_DELADDR = 17, 20, 21
 _NLM_F_REQUEST_ACK = 1 | 4
+_NLM_F_CREATE_EXCL = 0x400 | 0x200
+_IFA_LOCAL = 2
+LOOPBACK = "lo"
 _NLMSG = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
+_IFADDR = struct.Struct("=BBBBI")
+_ATTRIBUTE = struct.Struct("=HH4s")
 
 
 async def ensure_network(calls: Calls, settings: EngineSettings) -> bool:
@@ -76,15 +86,48 @@ def delete_link(name: str) -> bool:
         index = socket.if_nametoindex(name)
     except OSError:
         return False
-    message = _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0)
-    head = _NLMSG.pack(_NLMSG.size + len(message), _RTM_DELLINK, _NLM_F_REQUEST_ACK, 1, 0)
+    problem = _ask_kernel(_RTM_DELLINK, _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0))
+    if problem:
+        raise EngineError(f"cannot delete the network interface {name}: {os.strerror(problem)}")
+    return True
+
+
+def have_address(address: str) -> None:
+    """Have an address of this machine's own, whatever becomes of other interfaces. Idempotent.
+
+    Raises:
+        EngineError: the kernel refuses.
+    """
+    problem = _ask_kernel(_RTM_NEWADDR, _on_loopback(address), _NLM_F_CREATE_EXCL)
+    if problem not in (0, errno.EEXIST):
+        raise EngineError(f"cannot have the address {address} on {LOOPBACK}: {os.strerror(problem)}")
+
+
+def drop_address(address: str) -> None:
+    """Take back what `have_address` did, if it did anything.
+
+    Raises:
+        EngineError: the kernel refuses.
+    """
+    problem = _ask_kernel(_RTM_DELADDR, _on_loopback(address))
+    if problem not in (0, errno.EADDRNOTAVAIL):
+        raise EngineError(f"cannot drop the address {address} from {LOOPBACK}: {os.strerror(problem)}")
+
+
+def _on_loopback(address: str) -> bytes:
+    """Return the message that names an address, alone, on the loopback interface."""
+    about = _IFADDR.pack(socket.AF_INET, 32, 0, 0, socket.if_nametoindex(LOOPBACK))
+    return about + _ATTRIBUTE.pack(_ATTRIBUTE.size, _IFA_LOCAL, socket.inet_aton(address))
+
+
+def _ask_kernel(kind: int, message: bytes, flags: int = 0) -> int:
+    """Send one message about links or addresses; return the error it came to, 0 when none."""
+    head = _NLMSG.pack(_NLMSG.size + len(message), kind, _NLM_F_REQUEST_ACK | flags, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.sendall(head + message)
         answer = netlink.recv(4096)
     (code,) = struct.unpack_from("=i", answer, _NLMSG.size)
-    if code:
-        raise EngineError(f"cannot delete the network interface {name}: kernel error {-code}")
-    return True
+    return -int(code)
 
 
 def colliding_routes(subnet: IPv4Network, *, ours: str, routes: str) -> list[str]:

@@ -34,6 +34,7 @@ from .containers import (
     status_of,
 )
 from .layers import LayerImages
+from .network import have_address
 from .protocol import Attachment, JobSpec, JobStatus, RunState, new_status
 from .service import PodmanService
 from .sweep import remove_groups_of
@@ -293,6 +294,8 @@ class PodmanEngine:
         bare: BareStream | None = None
         try:
             binds = await trio.to_thread.run_sync(self._prepare, spec, doing)
+            if spec.host_network:
+                await trio.to_thread.run_sync(have_address, address)
             body = create_body(
                 spec,
                 settings=self._settings,

@@ -32,7 +32,7 @@ DEFAULT_CAPABILITIES = (
     "CAP_KILL",
     "CAP_SYS_CHROOT",
 )
-"""Those of Flynn's jobs: a list within it takes rights away, which needs nobody's leave."""
+"""Those every job can have, as in Flynn: a list within it takes rights away, which needs nobody's leave."""
 
 ORDINARY_DEVICES = frozenset({"/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"})
 """What every job has."""

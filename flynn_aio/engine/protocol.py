@@ -58,9 +58,11 @@ class JobSpec:
         env: complete, except `EXTERNAL_IP`, which the engine adds when it has an address.
         user: ``uid:gid``; empty means the image's own.
         memory_bytes, cpu_shares, max_fd, pids, temp_disk_bytes: limits; 0 means none.
+        soft_fd: how many files it may open without asking for more, up to `max_fd`; 0 means as many as that.
         host_network, host_pid: whether it lives in the host's own namespace. With the first it is
             reached at the gateway's address.
-        capabilities: exactly those it has; ``None`` leaves it to the engine.
+        capabilities: exactly those it can have; ``None`` means those of every job. An ordinary user has none of
+            these, but what is asked for beyond them.
         devices: device nodes of the host it may use, by their path.
         volumes: which it has; all exist, and no other live job has them.
         data: whether it gets an empty, writable `/data` of its own that goes with it.
@@ -86,6 +88,7 @@ class JobSpec:
     memory_bytes: int = 0
     cpu_shares: int = 0
     max_fd: int = 0
+    soft_fd: int = 0
     pids: int = 0
     temp_disk_bytes: int = 0
     host_network: bool = False

@@ -34,17 +34,14 @@ from ..model import (
     image_layers,
     numbered,
     signal_number,
-    with_default_resources,
 )
+from .limits import MAX_FILES, limits_of, limits_refusal
 from .privileges import privileges, profile_named, refusal
 from .protocol import JobSpec, Partition, VolumeMount
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 PORT_PROTOCOLS = frozenset({"tcp", "udp"})
-
-CPU_SHARES_PER_CORE = 1024
-CPU_SHARES_MIN = 2  # the kernel's own floor
 
 LOG_SUFFIX = ".log"
 INIT_SUFFIX = ".init"
@@ -153,6 +150,7 @@ def one_off_spec(
     new_job: NewJob,
     gateway: str,
     host_features: Collection[str] = (),
+    nr_open: int = MAX_FILES,
 ) -> JobSpec:
     """Return what to run for a one-off job.
 
@@ -161,10 +159,12 @@ def one_off_spec(
 
     Args:
         artifacts: those the job names, or else those of the release.
+        nr_open: how many open files the machine lets a process have.
 
     Raises:
         StartError: no image, or a partition or profile that does not exist.
-        ValidationError: it asks for something of the host that the operator does not allow.
+        ValidationError: it asks for something of the host that the operator does not allow, or for limits nothing
+            can run with.
     """
     entrypoint = find_entrypoint(artifacts, "")
     env = {
@@ -203,6 +203,7 @@ def one_off_spec(
             meta=dict(new_job.meta or {}),
         ),
         new_job.resources or {},
+        nr_open=nr_open,
     )
 
 
@@ -257,11 +258,6 @@ def _read_entrypoint(found: Mapping[str, Any], base: Entrypoint) -> Entrypoint:
         user=base.user if uid is None else f"{uid}:{uid if gid is None else gid}",
         stop_signal=str(found.get("stop_signal") or ""),
     )
-
-
-def cpu_shares(milli_cpu: int) -> int:
-    """Return the weight of a CPU limit: 1024 for each core. Source: `jobs.md` §8."""
-    return max(milli_cpu * CPU_SHARES_PER_CORE // 1000, CPU_SHARES_MIN)
 
 
 def log_file_name(app: AppID, job: JobID, type: str) -> str:
@@ -342,16 +338,21 @@ def _volumes(volumes: Sequence[Volume], slug: str) -> tuple[VolumeMount, ...]:
     return tuple(VolumeMount(volume.id, volume.path) for volume in volumes)
 
 
-def _with_limits(spec: JobSpec, resources: Mapping[str, ResourceSpec]) -> JobSpec:
-    limits = {kind: resource.limit or 0 for kind, resource in with_default_resources(resources).items()}
-    for kind, limit in limits.items():
-        if limit < 0:
-            raise ValidationError("must not be negative", field=f"resources.{kind}.limit")
+def _with_limits(spec: JobSpec, resources: Mapping[str, ResourceSpec], *, nr_open: int = MAX_FILES) -> JobSpec:
+    """Return a job with its limits.
+
+    Raises:
+        ValidationError: it cannot have them.
+    """
+    if refused := limits_refusal(resources, nr_open=nr_open):
+        raise ValidationError(refused.text, field=refused.field)
+    limits = limits_of(resources)
     return _replace(
         spec,
-        memory_bytes=limits["memory"],
-        cpu_shares=cpu_shares(limits["cpu"]),
-        max_fd=limits["max_fd"],
-        pids=limits.get("max_procs", 0),
-        temp_disk_bytes=limits["temp_disk"],
+        memory_bytes=limits.memory_bytes,
+        cpu_shares=limits.cpu_shares,
+        max_fd=limits.max_fd,
+        soft_fd=limits.soft_fd,
+        pids=limits.pids,
+        temp_disk_bytes=limits.temp_disk_bytes,
     )

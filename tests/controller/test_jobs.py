@@ -2,7 +2,7 @@
 
 import pytest
 
-from flynn_aio.engine import fails_to_start
+from flynn_aio.engine import fails_to_start, open_files_at_most
 from flynn_aio.model import HOST_ID, Job, JobID, JobState
 from flynn_aio.store import changes
 
@@ -88,7 +88,7 @@ async def test_a_detached_job_is_started_and_named(stage, client, release):
         "entrypoint": ["echo"],
         "cmd": ["hi"],
         "artifact": None,
-        "resources": {"memory": {"request": None, "limit": 2**20}},
+        "resources": {"memory": {"request": None, "limit": 2**23}},
     }
     response = await client.post("/apps/hello/jobs", body)
     job = response.json()
@@ -102,7 +102,7 @@ async def test_a_detached_job_is_started_and_named(stage, client, release):
     }
     [spec] = stage.engine.started
     assert (spec.id, spec.type, spec.args, spec.formation) == (job["uuid"], "", ("echo", "hi"), False)
-    assert (spec.app, spec.release, spec.memory_bytes, spec.meta) == (release.app_id, release.id, 2**20, {"foo": "baz"})
+    assert (spec.app, spec.release, spec.memory_bytes, spec.meta) == (release.app_id, release.id, 2**23, {"foo": "baz"})
     assert (spec.env["A"], spec.env["B"], spec.env["COLOR"]) == ("1", "", "red")
     assert (spec.tty, spec.log) == (False, True)
 
@@ -142,6 +142,11 @@ async def test_the_release_may_be_another_apps(stage, client, store, release):
         (
             {"release": "R", "resources": {"memory": {"limit": -1}}},
             "resources.memory.limit must not be negative",
+        ),
+        (
+            {"release": "R", "resources": {"max_fd": {"limit": 2**30}}},
+            f"resources.max_fd.limit must be at most {open_files_at_most()}, "
+            "as many as this machine lets a process open",
         ),
     ],
 )

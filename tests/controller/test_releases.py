@@ -156,12 +156,12 @@ async def test_nulls_are_zero_values_and_unknown_resources_stay(client, app):
         artifacts=None,
         processes={
             "web": None,
-            "job": {"resources": {"memory": {"request": None, "limit": 2}, "zebras": {"limit": 3}}},
+            "job": {"resources": {"memory": {"request": None, "limit": 8 << 20}, "zebras": {"limit": 3}}},
         },
     )
     assert "env" not in created
     resources = created["processes"]["job"]["resources"]
-    assert resources["memory"] == {"request": 2, "limit": 2}
+    assert resources["memory"] == {"request": 8 << 20, "limit": 8 << 20}
     assert resources["zebras"] == {"request": None, "limit": 3}
 
 
@@ -237,6 +237,15 @@ async def test_what_of_the_host_the_operator_does_not_allow_is_refused(client, a
     refused = await client.post("/releases", body)
     assert (refused.status, refused.json()["detail"]) == (400, {"field": "processes.web.host_network"})
     assert refused.json()["message"].startswith("processes.web.host_network needs the host's network, which this")
+
+
+async def test_limits_nothing_can_run_with_are_refused(client, app):
+    body = {"app_id": app["id"], "processes": {"web": {"resources": {"memory": {"limit": 4}}}}}
+    refused = await client.post("/releases", body)
+    assert (refused.status, refused.json()["message"]) == (
+        400,
+        "processes.web.resources.memory.limit must be at least 6291456 (6MB): with less no process can start",
+    )
 
 
 async def test_what_of_the_host_the_operator_allows_can_be_had(open_stage, settings):

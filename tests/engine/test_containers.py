@@ -18,6 +18,7 @@ from flynn_aio.engine.containers import (
     start_failure,
     status_of,
 )
+from flynn_aio.engine.privileges import DEFAULT_CAPABILITIES
 from flynn_aio.engine.protocol import new_status
 from flynn_aio.engine.volumes import Bind
 from flynn_aio.model import AppID, JobID, ReleaseID, Time
@@ -140,7 +141,15 @@ def test_what_a_job_leaves_open_is_left_to_the_image():
 
 def test_limits_stay_below_what_the_host_can_give():
     assert body(replace(SPEC, max_fd=1 << 20))["r_limits"][0] == {"type": "nofile", "soft": 20000, "hard": 20000}
+    soft = body(replace(SPEC, soft_fd=9000, max_fd=1 << 20))["r_limits"][0]
+    assert soft == {"type": "nofile", "soft": 9000, "hard": 20000}
     assert body(limits=replace(LIMITS, swap=False))["resource_limits"]["memory"] == {"limit": 1 << 30}
+
+
+def test_a_capability_every_job_has_is_not_added_for_ordinary_users_have_what_is_added():
+    made = body(replace(SPEC, capabilities=(*DEFAULT_CAPABILITIES[2:], "CAP_NET_ADMIN")))
+    assert (made["cap_drop"], made["cap_add"]) == (list(DEFAULT_CAPABILITIES[:2]), ["CAP_NET_ADMIN"])
+    assert not {"cap_add", "cap_drop"} & body().keys()
 
 
 def test_a_terminal_has_stdin_and_no_log():
@@ -293,7 +302,7 @@ def test_what_is_taken():
 def test_what_a_job_gets_of_the_host_is_asked_for():
     made = body(replace(SPEC, host_network=True, host_pid=True, capabilities=("CAP_KILL",), devices=("/dev/kvm",)))
     assert (made["netns"], made["pidns"], "networks" in made) == ({"nsmode": "host"}, {"nsmode": "host"}, False)
-    assert (made["cap_drop"], made["cap_add"]) == (["all"], ["CAP_KILL"])
+    assert made["cap_drop"] == [name for name in DEFAULT_CAPABILITIES if name != "CAP_KILL"]
     assert made["devices"] == [{"path": "/dev/kvm"}]
     assert not {"pidns", "cap_drop", "cap_add", "devices"} & body().keys()
 

@@ -1,17 +1,13 @@
 """Podman: the contract on the real thing, and what only the real thing can get wrong."""
 
-import hashlib
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -36,48 +32,13 @@ from flynn_aio.engine.sweep import CGROUP_ROOT
 from flynn_aio.errors import EngineError, StartError
 from flynn_aio.model import JobID
 from flynn_aio.settings import MIB, EngineSettings
-from tests.support.images import ensure_test_image, write_rootfs
+from tests.support.images import write_rootfs
 from tests.support.layers import digest, layer_tar
 
+from .appliance import open_world, output_of
 from .contract import EXIT_42, PRINT, RUN_FOREVER, WAIT_S, EngineContract, World, first_bytes, text_of
 
 pytestmark = pytest.mark.podman
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> EngineSettings:
-    """An appliance of this test's own: its id, its directories, its subnet."""
-    return EngineSettings(
-        appliance=hashlib.sha256(os.fsencode(tmp_path)).hexdigest()[:8],
-        run_dir=tmp_path / "run",
-        log_dir=tmp_path / "logs",
-        slug_dir=tmp_path / "slugs",
-        layer_dir=tmp_path / "layers",
-        volume_dir=tmp_path / "volumes",
-        subnet=IPv4Network(f"10.{random.randrange(200, 250)}.{random.randrange(256)}.0/24"),
-        resync_s=600.0,  # nothing may depend on it
-    )
-
-
-@pytest.fixture(scope="session")
-def image() -> str:
-    return ensure_test_image()
-
-
-@asynccontextmanager
-async def open_world(settings: EngineSettings, image: str) -> AsyncIterator[World]:
-    async with open_engine(settings) as engine:
-        yield World(engine, image, settings.log_dir)
-
-
-@pytest.fixture
-async def world(settings: EngineSettings, image: str):
-    try:
-        async with open_world(settings, image) as world:
-            yield world
-    finally:
-        with trio.CancelScope(shield=True):
-            await shut_down(settings, kill_s=0)
 
 
 class TestPodman(EngineContract):
@@ -115,12 +76,6 @@ async def starts(world: World, spec: JobSpec) -> bool:
 
 def service_pid(settings: EngineSettings) -> int:
     return int(service_paths(settings).pid.read_text())
-
-
-async def output_of(world: World, script: str, **changes) -> str:
-    """Run a shell script as a job; return what it printed."""
-    async with world.engine.attach(world.spec(("sh", "-c", script), log=False, **changes)) as attachment:
-        return (await text_of(attachment.output))[Stream.STDOUT].decode()
 
 
 # -- what a job finds inside -----------------------------------------------------------------------

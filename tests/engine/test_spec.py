@@ -99,6 +99,7 @@ def test_a_formation_job_is_told_in_full():
         memory_bytes=1 << 30,
         cpu_shares=1024,
         max_fd=10000,
+        soft_fd=10000,
         temp_disk_bytes=100 << 20,
     )
 
@@ -130,15 +131,12 @@ def test_output_is_logged_unless_disabled():
     assert not one_off(NewJob(disable_log=True)).log
 
 
-@pytest.mark.parametrize(("milli", "shares"), [(1000, 1024), (750, 768), (1, 2), (0, 2), (4000, 4096)])
-def test_cpu_shares(milli, shares):
-    process = ProcessType(resources={"cpu": ResourceSpec(limit=milli)})
-    assert formation(with_process(process)).cpu_shares == shares
-
-
 def test_limits_of_a_one_off_job_lie_over_the_defaults():
     spec = one_off(NewJob(resources={"memory": ResourceSpec(limit=209715200), "max_fd": ResourceSpec(request=9000)}))
     assert (spec.memory_bytes, spec.max_fd, spec.cpu_shares) == (209715200, 9000, 1024)
+    assert (spec.soft_fd, spec.pids, spec.temp_disk_bytes) == (9000, 0, 100 << 20)
+    with pytest.raises(ValidationError, match=r"resources\.memory\.limit must be at least 6291456 \(6MB\)"):
+        one_off(NewJob(resources={"memory": ResourceSpec(limit=4)}))
 
 
 def test_port_zero_is_five_thousand_plus_its_index():
