@@ -298,7 +298,7 @@ async def test_a_kept_volume_survives_our_death_in_the_middle_of_the_exchange(au
         [first] = await world.wait_up(app, 1)
         new = await make_release(world.store, app, KEPT)
         deployment = await world.deploy(app, new)
-        await world.wait(lambda: world.is_at(app, down=1))
+        await world.wait(lambda: world.has(app, DOWN))
     async with world.scheduler():
         await world.wait_deployed(deployment)
         [second] = await world.wait_up(app, 1)
