@@ -168,6 +168,19 @@ def the_cluster_itself(db: Database) -> None:
     )
 
 
+@migrations()
+def reading_app_by_app(db: Database) -> None:
+    """What the scheduler and discoverd read of one app is found without looking at the others', or at its past."""
+    _run(
+        db.conn,
+        """
+        CREATE INDEX active_jobs_of_app ON jobs (app, seq) WHERE state != 'down';
+        CREATE INDEX existing_volumes_of_app ON volumes (app, seq) WHERE state != 'destroyed';
+        CREATE INDEX destroyed_volumes_of_app ON volumes (app, id) WHERE state = 'destroyed';
+        """,
+    )
+
+
 def _run(conn: sqlite3.Connection, script: str) -> None:
     """Execute several statements inside the migration's transaction; `executescript` would commit it."""
     statement = ""

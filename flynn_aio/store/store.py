@@ -7,7 +7,7 @@ together (WAL, synchronous=FULL), and the rest of the process learns of them aft
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import BinaryIO, Protocol, TypeVar
@@ -17,13 +17,14 @@ from sqlite_utils import Database
 
 from ..clock import Clock
 from ..errors import Unavailable
-from ..model import Event, EventID, Time
+from ..model import AppID, Event, EventID, Time
 from ..settings import StoreSettings
 from ..watch import Watch
 from . import queries
 from .feed import EventFilter, Feed, Subscription
 from .file import ADVICE, UNCHANGED, atomic, connect, prepare, translated
 from .snapshot import copy_database
+from .touched import Touched, follow_tables
 from .transaction import Transaction
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,9 @@ class Store:
         self._reading = trio.CapacityLimiter(READERS)
         self.changes: Watch[int] = Watch(0)
         """Counts the commits of this process; for loops, which then read what they need."""
+        self._touched = Touched()
+        self._touching: set[AppID] = set()
+        follow_tables(self._writer, self._touching.add)
 
     async def transact(self, change: Callable[[Transaction], T]) -> T:
         """Apply one change and its events atomically, then tell the subscribers.
@@ -77,6 +81,7 @@ class Store:
         async with self._turn(deadline):
             patience_s = max(deadline - trio.current_time(), 0.0)
             result, events = await self._run_blocking(partial(self._commit, change, self._clock.now(), patience_s))
+            self._touched.note(self._touching, self.changes.version + 1)
             self._feed.publish(events)
             self.changes.set(self.changes.value + 1)
         return result
@@ -98,11 +103,20 @@ class Store:
 
     def _commit(self, change: Callable[[Transaction], T], now: Time, patience_s: float) -> tuple[T, list[Event]]:
         tx = Transaction(self._writer, self._clock, now)
+        self._touching.clear()
         with self._translated("writing to"):
             self._writer.conn.execute(f"PRAGMA busy_timeout = {patience_s * 1000:.0f}")
             with atomic(self._writer, "BEGIN IMMEDIATE"):
                 result = change(tx)
         return result, tx.events
+
+    def touched_since(self, version: int) -> Mapping[AppID, int] | None:
+        """Return the apps that changes have touched since a version of `changes`, each with the version of the last.
+
+        A hint, for loops that would rather not read everything: ``None`` means that they must, since too many
+        apps were touched to remember.
+        """
+        return self._touched.since(version)
 
     async def read(self, query: Callable[[Database], T]) -> T:
         """Answer a question from one consistent snapshot.

@@ -21,7 +21,7 @@ from .cluster import (
     unfinished_domain_migration,
 )
 from .deployments import deployment, deployments, unfinished_deployment
-from .desired import DeploymentInProgress, Desired, desired
+from .desired import DeploymentInProgress, Desired, desired, desired_by_app, scheduled_apps
 from .events import event, event_before_newest, events, newest_event, next_events
 from .formations import (
     active_formations,
@@ -73,6 +73,7 @@ __all__ = [
     "deployment",
     "deployments",
     "desired",
+    "desired_by_app",
     "destroyed_volumes",
     "domain",
     "domain_certificates",
@@ -111,6 +112,7 @@ __all__ = [
     "route",
     "routes",
     "running_backups",
+    "scheduled_apps",
     "sink",
     "sinks",
     "unfinished_deployment",

@@ -1,11 +1,13 @@
 """Jobs: what they were asked to be, what became of them, and where they are."""
 
+from collections.abc import Collection
+
 from sqlite_utils import Database
 
 from ...model import AppID, Job, JobFacts, JobID, PlacedJob, full_job_id, numbered
 from .. import rows
 from . import pages
-from .sql import fetch_all, fetch_one
+from .sql import fetch_all, fetch_one, of_apps
 
 
 def job(db: Database, job_id: JobID) -> Job:
@@ -29,13 +31,18 @@ def active_jobs(db: Database) -> list[Job]:
     return sorted(found, key=lambda one: one.updated_at.timestamp() if one.updated_at else 0.0, reverse=True)
 
 
-def placed_jobs(db: Database) -> list[PlacedJob]:
-    """Return the jobs that are not down with where they are, oldest first."""
-    sql = """SELECT jobs.doc, apps.name, jobs.address, jobs.started_at, jobs.formation, releases.doc
+def placed_jobs(db: Database, apps: Collection[AppID] | None = None) -> list[PlacedJob]:
+    """Return the jobs that are not down with where they are, oldest first.
+
+    Args:
+        apps: only theirs; ``None`` means those of all, deleted ones included.
+    """
+    which, values = of_apps("jobs.app", apps)
+    sql = f"""SELECT jobs.doc, apps.name, jobs.address, jobs.started_at, jobs.formation, releases.doc
              FROM jobs JOIN apps ON apps.id = jobs.app LEFT JOIN releases ON releases.id = jobs.release
-             WHERE jobs.state != 'down' ORDER BY jobs.seq"""
+             WHERE jobs.state != 'down' AND {which} ORDER BY jobs.seq"""
     placed = []
-    for *row, release_text in fetch_all(db, sql):
+    for *row, release_text in fetch_all(db, sql, values):
         kind = rows.job(row[0]).type
         process = rows.release(release_text).processes.get(kind) if release_text and row[4] else None
         ports = numbered(process.ports) if process else []

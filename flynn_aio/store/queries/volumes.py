@@ -1,12 +1,12 @@
 """Volumes, also destroyed ones: their rows stay."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlite_utils import Database
 
 from ...model import AppID, Time, Volume, VolumeID
 from .. import rows
-from .sql import fetch_all, fetch_one
+from .sql import fetch_all, fetch_one, of_apps
 
 
 def volume(db: Database, app_id: AppID, volume_id: str) -> Volume:
@@ -25,10 +25,15 @@ def volumes(db: Database, app_id: AppID | None = None, *, since: Time | None = N
     return [rows.volume(text) for (text,) in fetch_all(db, sql, (app_id, since.sortable if since else None))]
 
 
-def existing_volumes(db: Database) -> list[Volume]:
-    """Return the volumes that are not destroyed, oldest first."""
-    sql = "SELECT doc FROM volumes WHERE state != 'destroyed' ORDER BY seq"
-    return [rows.volume(text) for (text,) in fetch_all(db, sql)]
+def existing_volumes(db: Database, apps: Collection[AppID] | None = None) -> list[Volume]:
+    """Return the volumes that are not destroyed, oldest first.
+
+    Args:
+        apps: only theirs; ``None`` means those of all, and of none.
+    """
+    which, values = of_apps("app", apps)
+    sql = f"SELECT doc FROM volumes WHERE state != 'destroyed' AND {which} ORDER BY seq"
+    return [rows.volume(text) for (text,) in fetch_all(db, sql, values)]
 
 
 def known_volumes(db: Database, ids: Iterable[VolumeID]) -> set[VolumeID]:
@@ -37,7 +42,16 @@ def known_volumes(db: Database, ids: Iterable[VolumeID]) -> set[VolumeID]:
     return {VolumeID(found) for (found,) in fetch_all(db, sql, (rows.doc(list(ids)),))}
 
 
-def destroyed_volumes(db: Database, ids: Iterable[VolumeID]) -> list[Volume]:
-    """Return those of these volumes that are destroyed."""
-    sql = "SELECT doc FROM volumes WHERE state = 'destroyed' AND id IN (SELECT value FROM json_each(?))"
-    return [rows.volume(text) for (text,) in fetch_all(db, sql, (rows.doc(list(ids)),))]
+def destroyed_volumes(db: Database, ids: Collection[VolumeID], apps: Collection[AppID] | None = None) -> list[Volume]:
+    """Return those of these volumes that are destroyed.
+
+    Args:
+        apps: only theirs; ``None`` means those of all, and of none.
+    """
+    if not ids:
+        return []
+    which, values = of_apps("app", apps)
+    found = fetch_all(db, f"SELECT id FROM volumes WHERE state = 'destroyed' AND {which}", values)
+    spent = [volume for (volume,) in found if volume in ids]
+    sql = "SELECT doc FROM volumes WHERE id IN (SELECT value FROM json_each(?))"
+    return [rows.volume(text) for (text,) in fetch_all(db, sql, (rows.doc(spent),))]
