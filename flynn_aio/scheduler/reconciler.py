@@ -1,13 +1,17 @@
 """Reconciler: the loop that brings what runs to what is wanted.
 
-It reads everything, remembers nothing, and is only woken by change: a lost wake-up costs a
-delay, never a job. What is in flight the executor knows; since when the engine has answered
-without a break is the one thing kept here, for no deployment is to be blamed for an outage.
+It decides app by app, from what is there and from nothing it remembers. At the start, after an outage and every
+`resync_s` it looks at all of them; in between only at those of which something has moved since they were planned
+(`news`), so that a pass costs what has changed, not what there is. A lost wake-up costs a delay, never a job.
+
+What is in flight the executor knows; since when the engine has answered without a break is the one fact kept here,
+for no deployment is to be blamed for an outage.
 """
 
 import logging
+import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -19,14 +23,15 @@ from ..clock import Clock
 from ..discoverd import Services
 from ..engine import Engine, JobStatus
 from ..errors import EngineError, FlynnError, NotFound, Unavailable
-from ..model import AppID, JobID, Release, ReleaseID, Time, full_job_id
+from ..model import AppID, JobID, JobState, Release, ReleaseID, Time, Volume, full_job_id
 from ..settings import SchedulerSettings
 from ..store import Database, DatabaseBroken, Desired, Store, queries
 from ..watch import Bell
 from .executor import Executor
+from .news import Look, News
 from .plan import plan
 from .recorder import record_all
-from .step import FinishDeployment, Observed, Step, Write
+from .step import FinishDeployment, Observed, RemoveVolume, Step, Write
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +39,10 @@ Tail = Callable[[JobID, int], Awaitable[list[str]]]
 """Returns the last lines a job printed."""
 
 ROUNDS = 10
-"""Plans in one pass. A deployment's step takes four; whatever wants more gets the next pass."""
+"""Plans of one app in one pass. A deployment's step takes four; whatever wants more gets the next pass."""
+
+APPS_AT_ONCE = 25
+"""Apps read and planned after one look: what a look at everything does in between lets others have their turn."""
 
 OUTAGE_PAUSE_S = 1.0
 """The pause before an engine, or a disk, that failed is asked again."""
@@ -77,6 +85,8 @@ class Reconciler:
         self._stable_after = timedelta(seconds=settings.restart_stable_s)
         self._engine_is_silent = False
         self._steady_since: Time | None = None
+        self._news = News()
+        self._resync_at = -math.inf
         self.ready = trio.Event()
 
     async def run(self) -> None:
@@ -95,75 +105,101 @@ class Reconciler:
 
         An engine that does not answer says nothing about its jobs, so nothing is concluded then.
         """
+        if trio.current_time() >= self._resync_at:
+            self._news.forget()
         try:
-            observed = await self._look()
+            await self._bring_up_to_date()
         except EngineError as exc:
             if not self._engine_is_silent:
                 logger.warning("the engine does not answer, jobs are left as they are", extra={"reason": exc.message})
             self._engine_is_silent, self._steady_since = True, None
             return await self._rest()
-        try:
-            step = await self._settle(observed)
         except Unavailable as exc:
             logger.warning("the store cannot be used, jobs are left as they are", extra={"reason": exc.message})
             return await self._rest()
-        return self._clock.seconds_until(step.wake_at, at_most=self._settings.resync_s)
+        return self._clock.seconds_until(self._news.wake_at, at_most=max(self._resync_at - trio.current_time(), 0.0))
 
     async def _rest(self) -> float:
         """Let an outage pass. The bell does not shorten it: it may be the outage that rings."""
+        self._news.forget()
         await trio.sleep(OUTAGE_PAUSE_S)
         return 0.0
 
-    async def _look(self) -> Observed:
+    async def _bring_up_to_date(self) -> None:
+        """Settle every app of which there is news."""
+        look = await self._look()
+        version = self._store.changes.version
+        touched = self._store.touched_since(self._news.version)
+        apps = self._news.take(look, touched, version=version, now=self._clock.now())
+        if apps is None:
+            self._resync_at = trio.current_time() + self._settings.resync_s
+            scheduled = await self._store.read(partial(queries.scheduled_apps, on_disk=look.volumes))
+            apps = scheduled.union(status.app for status in look.statuses)
+        left = sorted(apps)
+        while left:
+            some, left = left[:APPS_AT_ONCE], left[APPS_AT_ONCE:]
+            await self._settle(some, look)
+            if left:
+                look = await self._look()
+
+    async def _look(self) -> Look:
         """Return what there is, in the order `Observed` asks for."""
         doing, failed = dict(self._executor.doing), dict(self._executor.failed)
-        statuses = {status.id: status for status in await self._engine.jobs()}
+        statuses = await self._engine.jobs()
         volumes = await self._engine.volumes()
         snapshot = self._services.snapshot.value
         if self._steady_since is None:
             self._engine_is_silent, self._steady_since = False, self._clock.now()
-        return Observed(
-            statuses=statuses,
+        return Look(
             doing=doing,
             failed=failed,
+            statuses=statuses,
+            volumes=volumes,
             up=snapshot.up,
             dead=snapshot.dead,
-            volumes=volumes,
             waiting={**snapshot.waiting, **self._executor.troubled},
             steady_since=self._steady_since,
         )
 
-    async def _settle(self, observed: Observed) -> Step:
-        """Plan and write until the rows are as they should be, then act."""
-        refused: set[AppID] = set()
+    async def _settle(self, apps: Collection[AppID], look: Look) -> None:
+        """Plan and write until the rows of some apps are as they should be, then act."""
         for _ in range(ROUNDS):
-            desired, observed = await self._store.read(partial(_read, seen=observed))
-            step = plan(desired, observed, self._clock.now(), self._clock.new_id, stable_after=self._stable_after)
-            if not await self._write(step.writes, refused):
-                break
-        self._executor.forget(observed.failed.keys() - {placed.job.uuid for placed in desired.jobs})
+            version = self._store.changes.version  # before reading: a change meanwhile is news for the next pass
+            read, over = await self._store.read(partial(_read, apps=apps, look=look))
+            self._executor.forget(over)
+            steps: dict[AppID, Step] = {}
+            for app, (desired, observed) in read.items():
+                step = plan(desired, observed, self._clock.now(), self._clock.new_id, stable_after=self._stable_after)
+                if await self._write(app, step.writes):
+                    steps[app] = step
+                else:
+                    self._act(app, step, version)
+            if not steps:
+                return
+            apps = list(steps)
+        for app, step in steps.items():
+            self._act(app, step, version)
+
+    def _act(self, app: AppID, step: Step, version: int) -> None:
         self._executor.submit(step.actions)
-        return step
+        acting = [action.job for action in step.actions if not isinstance(action, RemoveVolume)]
+        self._news.planned(app, version=version, acting=acting, wake_at=step.wake_at)
 
-    async def _write(self, writes: Sequence[Write], refused: set[AppID]) -> bool:
-        """Write, each app for itself; return whether anything was.
-
-        Args:
-            refused: apps whose writes failed in this pass; they are left to the next one, and added to.
-        """
-        by_app: dict[AppID, list[Write]] = defaultdict(list)
-        for write in writes:
-            if write.app not in refused:
-                by_app[write.app].append(await self._explained(write))
-        for app, those in by_app.items():
-            try:
-                await self._store.transact(partial(record_all, writes=those))
-            except (Unavailable, DatabaseBroken):
-                raise  # no app's fault
-            except FlynnError as exc:
-                logger.warning("an app's jobs could not be written", extra={"app": app, "reason": exc.message})
-                refused.add(app)
-        return not by_app.keys() <= refused
+    async def _write(self, app: AppID, writes: Sequence[Write]) -> bool:
+        """Write what was decided about an app; return whether anything was. What is refused waits for the next pass."""
+        if not writes:
+            await trio.lowlevel.checkpoint()
+            return False
+        try:
+            those = [await self._explained(write) for write in writes]
+            await self._store.transact(partial(record_all, writes=those))
+        except (Unavailable, DatabaseBroken):
+            raise  # no app's fault
+        except FlynnError as exc:
+            logger.warning("an app's jobs could not be written", extra={"app": app, "reason": exc.message})
+            self._news.owe(app)
+            return False
+        return True
 
     async def _explained(self, write: Write) -> Write:
         """Return the end of a deployment with the output that explains it."""
@@ -178,21 +214,44 @@ class Reconciler:
         return replace(write, error=f"{write.error}\nlast lines of job {full_job_id(write.quote)}:\n{quoted}")
 
 
-def _read(db: Database, seen: Observed) -> tuple[Desired, Observed]:
-    """Return what is wanted, and what the rows tell about what was seen, of one moment."""
-    desired = queries.desired(db)
-    rows = {placed.job.uuid for placed in desired.jobs}
-    strays = [status for job, status in seen.statuses.items() if job not in rows]
-    told = frozenset(status.id for status in strays if _is_told(db, status))
+def _read(
+    db: Database, apps: Collection[AppID], look: Look
+) -> tuple[dict[AppID, tuple[Desired, Observed]], set[JobID]]:
+    """Return, of one moment, what is wanted of each app and what there is; and the failed jobs whose rows have it."""
+    statuses: dict[AppID, dict[JobID, JobStatus]] = {app: {} for app in apps}
+    for status in look.statuses:
+        if status.app in statuses:
+            statuses[status.app][status.id] = status
+    spent: dict[AppID, list[Volume]] = defaultdict(list)
+    for volume in queries.destroyed_volumes(db, look.volumes, apps):
+        spent[volume.app].append(volume)
+    read = {}
+    for app, desired in queries.desired_by_app(db, apps).items():
+        rows = {placed.job.uuid for placed in desired.jobs}
+        strays = [status for job, status in statuses[app].items() if job not in rows]
+        observed = Observed(
+            statuses=statuses[app],
+            doing=look.doing,
+            failed=look.failed,
+            up=look.up,
+            dead=look.dead,
+            waiting=look.waiting,
+            told=frozenset(status.id for status in strays if _is_told(db, status)),
+            releases=_releases(db, desired),
+            spent=tuple(spent[app]),
+            steady_since=look.steady_since,
+        )
+        read[app] = desired, observed
+    return read, {job for job in look.failed if _is_over(db, job)}
+
+
+def _releases(db: Database, desired: Desired) -> dict[ReleaseID, Release]:
+    """Return what the unfinished deployments move to."""
     releases: dict[ReleaseID, Release] = {}
     for moving in desired.deployments:
-        try:
+        with suppress(NotFound):  # deleted meanwhile: the plan ends its deployment
             releases[moving.deployment.new_release] = queries.release(db, moving.deployment.new_release)
-        except NotFound:  # deleted meanwhile: the plan ends its deployment
-            continue
-    others = seen.volumes.difference(volume.id for volume in desired.volumes)
-    spent = tuple(queries.destroyed_volumes(db, others)) if others else ()
-    return desired, replace(seen, told=told, releases=releases, spent=spent)
+    return releases
 
 
 def _is_told(db: Database, stray: JobStatus) -> bool:
@@ -205,3 +264,11 @@ def _is_told(db: Database, stray: JobStatus) -> bool:
     except NotFound:
         return True
     return False
+
+
+def _is_over(db: Database, job: JobID) -> bool:
+    """Tell whether a job's row says that it is down."""
+    try:
+        return queries.job(db, job).state is JobState.DOWN
+    except NotFound:
+        return True

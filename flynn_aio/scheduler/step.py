@@ -34,7 +34,7 @@ class Doing(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """The world, as far as a pass can see it.
+    """The world, as far as it concerns the app that is planned; what is told by job may be of others, too.
 
     The order in which it is looked at matters: `doing` first, then `statuses`, then the rows.
     A job that is missing from `statuses` and was not in flight before them is really gone,
@@ -49,8 +49,7 @@ class Observed:
         waiting: jobs that run and do not serve, and what they were last seen waiting for.
         told: listed jobs of which there is no more to record: they are down, or of no app of ours.
         releases: what the unfinished deployments move to.
-        volumes: those the engine lists.
-        spent: those of them that are destroyed as far as rows go.
+        spent: volumes the engine lists that are destroyed as far as rows go.
         steady_since: since when the engine has answered without a break.
     """
 
@@ -62,7 +61,6 @@ class Observed:
     waiting: Mapping[JobID, str] = field(default_factory=dict)
     told: frozenset[JobID] = frozenset()
     releases: Mapping[ReleaseID, Release] = field(default_factory=dict)
-    volumes: frozenset[VolumeID] = frozenset()
     spent: tuple[Volume, ...] = ()
     steady_since: Time
 
