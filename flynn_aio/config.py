@@ -128,6 +128,7 @@ def load(
             operator_key=keys / OPERATOR_KEY,
             gateway=engine.gateway,
             host_features=engine.host_features,
+            max_jobs=engine.max_jobs,
             slug_dir=slugs,
             **values["controller"],
         ),

@@ -25,6 +25,9 @@ class StoreSettings:
     event_buffer: int = 1000
 
 
+BRIDGE_PORTS = 1023
+"""How many interfaces a Linux bridge takes, so containers a network. Source: Linux `net/bridge/br_private.h`."""
+
 HOST_FEATURES = ("network", "pid", "mounts", "devices", "profiles", "capabilities")
 """What of the host an operator can let releases have."""
 
@@ -54,6 +57,11 @@ class EngineSettings:
     def gateway(self) -> str:
         """The address of the host on the jobs' network; discoverd answers there."""
         return str(next(self.subnet.hosts()))
+
+    @property
+    def max_jobs(self) -> int:
+        """How many jobs the jobs' network has room for: each has an address and a port of the bridge."""
+        return min(self.subnet.num_addresses - 3, BRIDGE_PORTS)
 
     @property
     def network(self) -> str:
@@ -170,6 +178,8 @@ class ControllerSettings:
     gateway: str
     host_features: tuple[str, ...]
     """What a release may have of the host; as in `EngineSettings`."""
+    max_jobs: int
+    """As in `EngineSettings`: nobody may ask for more."""
     slug_dir: Path
     max_body_bytes: int = 1 * MIB
     keep_alive_timeout_s: float = 60.0

@@ -113,6 +113,8 @@ def _timeout(wanted: str, session: Session) -> None:
 def _batch_size(wanted: str, session: Session) -> None:
     client, path = session.client, f"/apps/{part(session.app)}"
     size = _number(wanted, "batch-size") if wanted else None
+    if size == 0:
+        raise Failure(f"error parsing batch-size {quoted(wanted)}: a batch has at least one job")
     meta = client.get(path).get("meta") or {}
     if size is None:
         show(meta.get(_BATCH_SIZE, "not set"))

@@ -1,5 +1,8 @@
 """Formations: how many of each process type are wanted, and the requests to change it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ..errors import ValidationError
 from ..model import (
     Event,
@@ -17,7 +20,7 @@ from . import catchup
 from .body import read_json
 from .request import EMPTY, EVENT_STREAM, Parts, Reply, Request, Stream, reply
 from .shape import EventStream, Param
-from .wire import FormationRequest, ScaleRequestBody, check_counts, one_of
+from .wire import FormationRequest, ScaleRequestBody, check_counts, check_tags, one_of
 
 LIST = list[ExpandedFormation] | EventStream[ExpandedFormation]
 LIST_PARAMS = (
@@ -82,10 +85,12 @@ async def put(parts: Parts, request: Request) -> Reply:
     release_id = ReleaseID(request.uuid("release"))
     sent = read_json(request, FormationRequest)
     check_counts(sent.processes, field="processes")
+    check_tags(sent.tags, field="tags")
 
     def change(tx: Transaction) -> Formation:
         app = queries.app(tx.db, request.app)
-        changes.put_formation(tx, app.id, release_id, sent.processes, sent.tags)
+        with _room_for_all(parts, tx, field="processes"):
+            changes.put_formation(tx, app.id, release_id, sent.processes, sent.tags)
         stored = queries.formation(tx.db, app.id, release_id)
         return Formation(
             app=app.id,
@@ -116,12 +121,14 @@ async def scale(parts: Parts, request: Request) -> Reply:
     sent = read_json(request, ScaleRequestBody)
     state = ScaleState(one_of(sent.state, ScaleState, field="state"))
     check_counts(sent.new_processes, field="new_processes")
+    check_tags(sent.new_tags, field="new_tags")
 
     def change(tx: Transaction) -> ScaleRequest:
         app = queries.app(tx.db, request.app)
         match state:
             case ScaleState.PENDING:
-                return changes.create_scale_request(tx, app.id, release_id, sent.new_processes, sent.new_tags)
+                with _room_for_all(parts, tx, field="new_processes"):
+                    return changes.create_scale_request(tx, app.id, release_id, sent.new_processes, sent.new_tags)
             case ScaleState.COMPLETE:
                 changes.complete_scale_request(tx, ScaleRequestID(sent.id))
             case ScaleState.CANCELLED:
@@ -138,3 +145,19 @@ async def scale(parts: Parts, request: Request) -> Reply:
         )
 
     return reply(await parts.store.transact(change))
+
+
+@contextmanager
+def _room_for_all(parts: Parts, tx: Transaction, *, field: str) -> Iterator[None]:
+    """Let a change ask for more jobs only as long as the jobs' network has room for those of all apps.
+
+    Raises:
+        ValidationError: it has not, so some would wait for ever.
+    """
+    before, room = queries.wanted_jobs(tx.db), parts.settings.max_jobs
+    yield
+    wanted = queries.wanted_jobs(tx.db)
+    if wanted > max(before, room):
+        raise ValidationError(
+            f"would make {wanted} jobs of all apps together; the jobs' network has room for {room}", field=field
+        )

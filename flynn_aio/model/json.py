@@ -88,4 +88,5 @@ def convert(value: object, wanted: type[T]) -> T:
     try:
         return msgspec.convert(value, wanted, dec_hook=_decode_other)
     except (msgspec.MsgspecError, RecursionError) as exc:
-        raise MalformedInput("The provided JSON input is invalid") from exc
+        # Flynn says no more than this; what is wrong stands beside it.
+        raise MalformedInput("The provided JSON input is invalid", detail={"reason": str(exc)}) from exc

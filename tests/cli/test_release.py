@@ -230,6 +230,20 @@ def test_setting_the_batch_size_keeps_all_other_metadata(person, released):
     assert person.flynn("deployment", "batch-size").out == "3\n"
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("0", 'error parsing batch-size "0": a batch has at least one job\n'),
+        ("many", 'error parsing batch-size "many": not a whole number\n'),
+        ("9" * 30, f'error parsing batch-size "{"9" * 30}": not a whole number\n'),
+    ],
+)
+def test_a_size_no_batch_can_have(person, released, size, said):
+    done = person.flynn("deployment", "batch-size", size)
+    assert (done.code, done.err) == (1, said)
+    assert released.bodies("POST /apps/shop") == []
+
+
 def test_a_deployment_nobody_knows(person, released):
     released.on("GET /deployments/x", NOT_FOUND)
     assert person.flynn("deployment", "show", "x").err == "controller: resource not found\n"

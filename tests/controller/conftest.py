@@ -71,6 +71,7 @@ def settings(tmp_path):
         operator_key=tmp_path / "cluster.key",
         gateway="100.100.0.1",
         host_features=(),
+        max_jobs=100,
         slug_dir=tmp_path / "slugs",
     )
 

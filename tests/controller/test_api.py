@@ -176,7 +176,9 @@ BAD_JSON = {
 async def test_what_is_no_json_is_a_syntax_error(client, body):
     response = await client.post("/apps", body)
     assert response.status == 400
-    assert response.body == b'{"code":"syntax_error","message":"The provided JSON input is invalid","retry":false}'
+    said = response.json()
+    said.pop("detail", None)  # where the wrong type is, if it is JSON at all
+    assert said == {"code": "syntax_error", "message": "The provided JSON input is invalid", "retry": False}
 
 
 async def test_a_body_must_be_said_to_be_json(client):

@@ -121,7 +121,8 @@ async def test_what_happens_while_the_backlog_is_read_comes_once(client, store, 
     late = []
 
     def subscribed_late(*args, **kwargs):
-        late.append(store._commit(lambda tx: changes.create_sink(tx, replace_id(first)), store._clock.now())[0])
+        made, _ = store._commit(lambda tx: changes.create_sink(tx, replace_id(first)), store._clock.now(), 1.0)
+        late.append(made)
         return subscribe(*args, **kwargs)
 
     def replace_id(sink):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from flynn_aio.store import changes
+
 from ..support.build import make_app, make_release, web_process
 from .test_releases import UNKNOWN
 
@@ -78,6 +80,39 @@ async def test_a_scale_that_cannot_be_is_refused(client, release, fields, messag
     response = await client.put(f"/apps/hello/scale/{release.id}", scale(release, **fields))
     assert (response.status, response.json()["code"], response.json()["message"]) == (400, "validation_error", message)
     assert (await client.get(f"/apps/hello/formations/{release.id}")).status == 404
+
+
+@pytest.mark.parametrize("tags", [{"web": {"": "ssd"}}, {"web": {"disk": "ssd", "": ""}}])
+async def test_a_tag_has_a_key(client, release, tags):
+    response = await client.put(f"/apps/hello/scale/{release.id}", scale(release, new_tags=tags))
+    assert response.json()["message"] == "new_tags.web must not have a tag without a key"
+    path = f"/apps/hello/formations/{release.id}"
+    response = await client.put(path, {"processes": {"web": 1}, "tags": tags})
+    assert response.json()["message"] == "tags.web must not have a tag without a key"
+    assert (await client.get(path)).status == 404
+
+
+async def test_nobody_gets_more_jobs_than_the_network_has_room_for(store, client, release):
+    full = "would make {} jobs of all apps together; the jobs' network has room for 100"
+    other = await make_release(store, await make_app(store, "other"))
+    await client.put(f"/apps/other/formations/{other.id}", {"processes": {"web": 60}})
+    path = f"/apps/hello/formations/{release.id}"
+    refused = await client.put(path, {"processes": {"web": 40, "worker": 1}})
+    assert (refused.status, refused.json()["message"]) == (400, "processes " + full.format(101))
+    assert (await client.get(path)).status == 404
+    assert (await client.put(path, {"processes": {"web": 40}})).status == 200
+    refused = await client.put(f"/apps/hello/scale/{release.id}", scale(release, new_processes={"worker": 1}))
+    assert (refused.status, refused.json()["message"]) == (400, "new_processes " + full.format(101))
+    moved = await client.put(f"/apps/hello/scale/{release.id}", scale(release, new_processes={"web": 39, "worker": 1}))
+    assert moved.status == 200
+
+
+async def test_who_has_too_many_already_may_want_fewer(store, client, release):
+    await store.transact(lambda tx: changes.set_formation(tx, release.app_id, release.id, {"web": 150}, {}))
+    path = f"/apps/hello/formations/{release.id}"
+    assert (await client.put(path, {"processes": {"web": 149}})).status == 200
+    assert (await client.put(path, {"processes": {"web": 150}})).status == 400
+    assert (await client.put(path, {"processes": {"web": 0}})).status == 200
 
 
 async def test_a_request_can_be_said_to_be_over(client, release):

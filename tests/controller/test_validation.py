@@ -4,6 +4,7 @@ Source: `controller-api.md` §4.2 and §5.8.
 """
 
 import json
+import re
 
 import pytest
 import trio
@@ -91,6 +92,21 @@ REFUSED = {
     "release app, unknown": ("POST", "/releases", {"app_id": "{nobody}"}, "app_id", "does not exist"),
     "release artifacts": ("POST", "/releases", {**RELEASE, "artifacts": ["{nobody}"]}, "artifacts", "does not exist"),
     "release artifacts, form": ("POST", "/releases", {**RELEASE, "artifacts": ["x"]}, "artifacts", "does not exist"),
+    "release types, 10,000": (
+        "POST",
+        "/releases",
+        {**RELEASE, "processes": {f"t{n}": {} for n in range(10_000)}},
+        "processes",
+        "must have at most 256 process types, not 10000",
+    ),
+    "release type, newline": ("POST", "/releases", {**RELEASE, "processes": {"a\n": {}}}, "processes", "printable"),
+    "release type, length": (
+        "POST",
+        "/releases",
+        {**RELEASE, "processes": {"a" * 101: {}}},
+        "processes",
+        "at most 100",
+    ),
     "release env key": (
         "POST",
         "/releases",
@@ -235,6 +251,11 @@ SYNTAX = {
     "release env": ("POST", "/releases", {**RELEASE, "env": {"A": 1}}),
     "port": ("POST", "/releases", {**RELEASE, "processes": {"web": {"ports": [{"port": "x"}]}}}),
     "scale": ("PUT", SCALE, {"state": "pending", "new_processes": {"web": 1.5}}),
+    "scale, text": ("PUT", SCALE, {"state": "pending", "new_processes": {"web": "2"}}),
+    "scale, truth": ("PUT", FORMATION, {"processes": {"web": True}}),
+    "scale, list": ("PUT", FORMATION, {"processes": ["web"]}),
+    "tags, text": ("PUT", FORMATION, {"processes": {"web": 1}, "tags": {"web": "disk=ssd"}}),
+    "tags, number": ("PUT", SCALE, {"state": "pending", "new_tags": {"web": {"cores": 8}}}),
     "deploy timeout": ("POST", "/apps", {"deploy_timeout": "9"}),
     "route": ("POST", "/apps/hello/routes", {"type": "tcp", "port": "x"}),
 }
@@ -245,6 +266,8 @@ async def test_a_value_of_the_wrong_type_is_a_syntax_error(client, ids, case):
     method, path, body = case
     response = await client.request(method, filled(path, ids), filled(body, ids))
     assert (response.status, response.json()["code"]) == (400, "syntax_error")
+    assert response.json()["message"] == "The provided JSON input is invalid"
+    assert re.fullmatch(r"Expected `.+`, got `.+` - at `\$\..+`", response.json()["detail"]["reason"])
 
 
 async def test_an_event_id_of_the_last_connection_must_be_a_number(client):

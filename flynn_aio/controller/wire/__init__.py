@@ -11,7 +11,7 @@ from .apps import AppRequest, AppUpdate, AppUpdateRequest, app_update, new_app
 from .artifacts import ArtifactRequest, new_artifact
 from .checks import one_of
 from .cluster import DomainMigrationRequest, TLSCertRequest
-from .formations import FormationRequest, ScaleRequestBody, check_counts
+from .formations import FormationRequest, ScaleRequestBody, check_counts, check_tags
 from .jobs import JobRequest, new_job, recorded_job
 from .releases import PortRequest, ProcessRequest, ReleaseRef, ReleaseRequest, new_release
 from .resources import ProviderRequest, ResourceRequest, new_provider, new_resource, raw_config
@@ -41,6 +41,7 @@ __all__ = [
     "VolumeRequest",
     "app_update",
     "check_counts",
+    "check_tags",
     "new_app",
     "new_artifact",
     "new_job",

@@ -30,3 +30,9 @@ def check_counts(processes: Mapping[str, int] | None, *, field: str) -> None:
     for name, count in (processes or {}).items():
         if not 0 <= count <= MAX_PROCESSES:
             raise ValidationError(f"must be 0 to {MAX_PROCESSES}", field=f"{field}.{name}")
+
+
+def check_tags(tags: Mapping[str, Mapping[str, str]] | None, *, field: str) -> None:
+    for name, pairs in (tags or {}).items():
+        if "" in pairs:
+            raise ValidationError("must not have a tag without a key", field=f"{field}.{name}")

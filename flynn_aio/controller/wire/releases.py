@@ -10,6 +10,11 @@ from ...model import AppID, ArtifactID, PortService, ProcessType, Release, Relea
 from .checks import MAX_PORT, check_volumes
 from .supervision import check_supervision
 
+MAX_TYPES = 256
+"""Process types of a release. People have a handful; each is looked at whenever the app's jobs are."""
+MAX_TYPE_CHARS = 100
+"""Of the name of a process type, which is part of labels and log lines."""
+
 
 class PortRequest(Struct, frozen=True, kw_only=True):
     port: int = 0
@@ -41,6 +46,10 @@ class ReleaseRequest(Struct, frozen=True, kw_only=True):
 
 def new_release(sent: ReleaseRequest) -> Release:
     """Check a release and bring its process types up to date."""
+    if len(sent.processes) > MAX_TYPES:
+        raise ValidationError(
+            f"must have at most {MAX_TYPES} process types, not {len(sent.processes)}", field="processes"
+        )
     app_id = as_uuid(sent.app_id)
     if app_id is None:
         raise ValidationError("must be the UUID of an app", field="app_id")
@@ -62,6 +71,12 @@ def _process(name: str, sent: Mapping[str, Any]) -> ProcessType:
     """
     if not name:
         raise ValidationError("must not have a process type without a name", field="processes")
+    if len(name) > MAX_TYPE_CHARS or not name.isprintable():
+        shown = repr(name[:MAX_TYPE_CHARS])
+        raise ValidationError(
+            f"must have types with printable names of at most {MAX_TYPE_CHARS} characters, not {shown}",
+            field="processes",
+        )
     old = convert(sent, ProcessRequest)
     for port in old.ports:
         if not 0 <= port.port <= MAX_PORT or port.proto not in ("", "tcp", "udp"):

@@ -32,6 +32,7 @@ from .formations import (
     formation,
     formations,
     pending_scale_requests,
+    wanted_jobs,
 )
 from .in_use import live_slugs, new_slugs, unused_artifacts, used_images, used_layers
 from .jobs import active_jobs, job, job_facts, jobs, placed_jobs
@@ -122,4 +123,5 @@ __all__ = [
     "used_layers",
     "volume",
     "volumes",
+    "wanted_jobs",
 ]

@@ -23,6 +23,13 @@ def find_formation(db: Database, app_id: AppID, release_id: ReleaseID) -> Format
     return rows.formation(found[0][0]) if found else None
 
 
+def wanted_jobs(db: Database) -> int:
+    """Return how many jobs all formations want together, but for those of the apps that are this process."""
+    sql = """SELECT coalesce(sum(f.total), 0) FROM formations AS f JOIN apps ON apps.id = f.app
+             WHERE apps.deleted_at IS NULL AND NOT apps.builtin"""
+    return int(fetch_all(db, sql)[0][0])
+
+
 def formations(db: Database, app_id: AppID) -> list[Formation]:
     sql = "SELECT doc FROM formations WHERE app = ? ORDER BY seq DESC"
     return [rows.formation(text) for (text,) in fetch_all(db, sql, (app_id,))]
