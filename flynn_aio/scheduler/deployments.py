@@ -104,7 +104,7 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
 
     now_at = Balance(app.counts(deployment.old_release), app.counts(deployment.new_release))
     if not moving.step and any(now_at.new.values()):
-        return Progress((_note(deployment, UP, now_at.new),))  # scaled up beforehand: is it well?
+        return Progress((_scale_new(deployment, now_at.new), _note(deployment, UP, now_at.new)))  # is it well?
     following = advance(now_at, goal)
     if following is None:
         return Progress(
@@ -114,8 +114,7 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
             )
         )
     if following.new != now_at.new:
-        scale: Write = SetFormation(deployment.app, deployment.new_release, following.new, deployment.tags or {})
-        return Progress((scale, _note(deployment, UP, following.new)))
+        return Progress((_scale_new(deployment, following.new), _note(deployment, UP, following.new)))
     return Progress((*_scale_old(deployment, app, following.old), _note(deployment, DOWN, following.old)))
 
 
@@ -137,6 +136,10 @@ def _patience(deployment: Deployment) -> timedelta:
 def _note(deployment: Deployment, kind: str, counts: Counts) -> NoteStep:
     said = " ".join(f"{name}={count}" for name, count in sorted(counts.items()))
     return NoteStep(deployment.app, deployment.id, f"{kind} {said}")
+
+
+def _scale_new(deployment: Deployment, counts: Counts) -> SetFormation:
+    return SetFormation(deployment.app, deployment.new_release, counts, deployment.tags or {})
 
 
 def _scale_old(deployment: Deployment, app: Surroundings, counts: Counts) -> tuple[Write, ...]:
