@@ -96,8 +96,7 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
             return _fail(deployment, start_failure(moving.failures[TOLERATED_FAILURES]))
         lacks = _lacks_up if moving.step.startswith(UP) else _lacks_down
         if lack := next(lacks(deployment, goal, app), None):
-            # Neither our absence nor the engine's counts as the release's own delay.
-            deadline = max(moving.step_started_at, observed.steady_since) + _patience(deployment)
+            deadline = _waiting_since(moving, observed, now) + _patience(deployment)
             if now < deadline:
                 return Progress(wake_at=deadline)
             return _fail(deployment, _timed_out(deployment, lack, app, observed), lack.job)
@@ -116,6 +115,15 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
     if following.new != now_at.new:
         return Progress((_scale_new(deployment, following.new), _note(deployment, UP, following.new)))
     return Progress((*_scale_old(deployment, app, following.old), _note(deployment, DOWN, following.old)))
+
+
+def _waiting_since(moving: DeploymentInProgress, observed: Observed, now: Time) -> Time:
+    """Return the moment a step counts from: neither our absence nor the engine's is the release's own delay.
+
+    A step that began in the future did so before somebody set the clock back.
+    """
+    began = moving.step_started_at
+    return observed.steady_since if began > now else max(began, observed.steady_since)
 
 
 def goal_of(deployment: Deployment, release: Release) -> Counts:

@@ -24,7 +24,7 @@ from ..model import AppID, ExpandedFormation, Job, JobID, JobState, PlacedJob, R
 from ..store import Desired
 from .deployments import Surroundings, proceed
 from .observer import Sighting, observe, record
-from .restarts import STABLE_AFTER, replacement
+from .restarts import STABLE_AFTER, has_to_wait, replacement
 from .step import (
     Action,
     AddVolume,
@@ -122,7 +122,7 @@ def plan(
         if placed.job.uuid in moved:
             continue
         action = _action(placed, groups, observed)
-        if isinstance(action, StartJob) and placed.job.run_at and placed.job.run_at > now:
+        if isinstance(action, StartJob) and has_to_wait(placed.job, now):
             wake_at = _earliest(wake_at, placed.job.run_at)
         elif isinstance(action, StartJob):
             equipping, equipped = _equip(placed.job, action, stock, ids)

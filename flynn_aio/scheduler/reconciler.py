@@ -4,8 +4,8 @@ It decides app by app, from what is there and from nothing it remembers. At the 
 `resync_s` it looks at all of them; in between only at those of which something has moved since they were planned
 (`news`), so that a pass costs what has changed, not what there is. A lost wake-up costs a delay, never a job.
 
-What is in flight the executor knows; since when the engine has answered without a break is the one fact kept here,
-for no deployment is to be blamed for an outage.
+What is in flight the executor knows; since when the engine has answered without a break, by a clock that nobody set,
+is the one fact kept here, for no deployment is to be blamed for an outage.
 """
 
 import logging
@@ -29,6 +29,7 @@ from ..store import Database, DatabaseBroken, Desired, Store, queries
 from ..watch import Bell
 from .executor import Executor
 from .news import Look, News
+from .pace import Pace
 from .plan import plan
 from .recorder import record_all
 from .step import FinishDeployment, Observed, RemoveVolume, Step, Write
@@ -85,6 +86,7 @@ class Reconciler:
         self._stable_after = timedelta(seconds=settings.restart_stable_s)
         self._engine_is_silent = False
         self._steady_since: Time | None = None
+        self._pace = Pace()
         self._news = News()
         self._resync_at = -math.inf
         self.ready = trio.Event()
@@ -148,8 +150,12 @@ class Reconciler:
         statuses = await self._engine.jobs()
         volumes = await self._engine.volumes()
         snapshot = self._services.snapshot.value
-        if self._steady_since is None:
-            self._engine_is_silent, self._steady_since = False, self._clock.now()
+        now = self._clock.now()
+        if moved := self._pace.was_set(now, trio.current_time()):
+            logger.warning("the clock was set", extra={"by_s": round(moved.total_seconds())})
+            self._news.forget()  # what waits for a moment may wait no more
+        if self._steady_since is None or moved:
+            self._engine_is_silent, self._steady_since = False, now
         return Look(
             doing=doing,
             failed=failed,

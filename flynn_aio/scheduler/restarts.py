@@ -53,3 +53,8 @@ def replacement(
         restarts=restarts + 1,
         created_at=now,
     )
+
+
+def has_to_wait(job: Job, now: Time) -> bool:
+    """Whether the pause before a start is still to come. One longer than we give is from before the clock was set."""
+    return job.run_at is not None and now < job.run_at <= now + LONGEST

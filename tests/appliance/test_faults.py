@@ -7,16 +7,19 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import trio
 
+from flynn_aio.clock import SystemClock
 from flynn_aio.engine import shut_down
+from flynn_aio.model import Time
 from flynn_aio.receive import Stack
 
 from ..support.images import ensure_test_image
-from .inside import inside, load_settings, nothing_leaked, pid_of, podman, service_pid, traces
+from .inside import SERVE, inside, load_settings, nothing_leaked, pid_of, podman, service_pid, traces
 
 pytestmark = pytest.mark.podman
 
@@ -152,4 +155,33 @@ async def test_a_locked_database_refuses_changes_and_loses_none(settings, image)
         assert answers[-1][0] == 200
     async with inside(settings, image) as one:
         jobs = await one.wait_up(3)
+        await nothing_leaked(settings, before, jobs)
+
+
+class Jumping(SystemClock):
+    """The machine's clock, set forward or back by somebody."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> Time:
+        return Time.of(super().now() + self.ahead)
+
+
+async def test_a_clock_that_is_set_ends_no_job_and_fails_no_deployment(settings, image):
+    before, clock = await traces(settings), Jumping()
+    async with inside(settings, image, clock=clock) as one:
+        old = await one.create()
+        await one.set_release(old)
+        await one.scale(old, 2)
+        await one.wait_up(2)
+        for hours in (2, -3):
+            new = await one.release(script=f"sleep 1; {SERVE}")
+            deployment = await one.deploy(new)
+            await trio.sleep(0.5)
+            clock.ahead += timedelta(hours=hours)
+            assert (await one.finished(deployment))["status"] == "complete"
+            job, other = sorted(await one.wait_up(2, release=new))
+            os.kill(await pid_of(settings, job), signal.SIGKILL)
+            jobs = await one.wait_up(2, without={job})
+            assert other in jobs
         await nothing_leaked(settings, before, jobs)

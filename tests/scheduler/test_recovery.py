@@ -1,6 +1,7 @@
 """Our own crashes, and the outages of the engine and the disk: no job notices."""
 
 import logging
+from datetime import timedelta
 
 import pytest
 import trio
@@ -200,3 +201,43 @@ async def test_a_full_disk_is_waited_out(autojump_clock, world, monkeypatch, cap
     async with world.scheduler():
         await world.wait_up(app, 1)
     assert "the store cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+async def test_a_clock_that_is_set_fails_no_deployment_and_keeps_no_job_waiting(autojump_clock, world, hours):
+    app, old = await world.app(timeout=30)
+    world.engine.script(Behaviour(start_s=20))
+    async with world.scheduler():
+        await world.scale(app, old, printer=1)
+        await world.wait_up(app, 1)
+        new = await make_release(world.store, app, PRINTER, COLOUR="blue")
+        deployment = await world.deploy(app, new)
+        await trio.sleep(15)
+        world.clock.ahead = timedelta(hours=hours)
+        ended, error = await world.wait_deployed(deployment)
+        assert (ended.status, error) == (DeploymentStatus.COMPLETE, "")
+        [job] = await world.wait_up(app, 1)
+        for _ in range(5):
+            world.engine.crash(job.uuid)
+            [job] = await world.wait_up(app, 1, without=job)
+        world.engine.crash(job.uuid)  # its replacement is given a pause of 10 s
+        await world.wait(lambda: world.has(app, JobState.PENDING))
+        world.clock.ahead -= timedelta(hours=5)
+        began = trio.current_time()
+        await world.wait_up(app, 1, without=job)
+        assert trio.current_time() - began < 60
+
+
+async def test_a_deployment_that_never_comes_up_ends_though_the_clock_was_set_back(autojump_clock, world):
+    app, old = await world.app(timeout=30)
+    async with world.scheduler():
+        await world.scale(app, old, printer=1)
+        await world.wait_up(app, 1)
+        world.sick = lambda placed: placed.job.release != old.id
+        deployment = await world.deploy(app, await make_release(world.store, app, PRINTER, COLOUR="blue"))
+        await trio.sleep(15)
+        world.clock.ahead = timedelta(hours=-2)
+        began = trio.current_time()
+        ended, _ = await world.wait_deployed(deployment)
+        assert ended.status is DeploymentStatus.FAILED
+        assert trio.current_time() - began < 65

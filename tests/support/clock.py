@@ -11,15 +11,20 @@ START = Time.parse("2026-11-23T04:00:00Z")
 
 
 class TrioClock:
-    """Wall time that follows Trio's clock, so `autojump_clock` moves it too; ids count up from 1."""
+    """Wall time that follows Trio's clock, so `autojump_clock` moves it too; ids count up from 1.
+
+    Attributes:
+        ahead: how far somebody has set it forward.
+    """
 
     def __init__(self, start: Time = START) -> None:
         self._start = start
         self._began = trio.current_time()
         self._ids = 0
+        self.ahead = timedelta(0)
 
     def now(self) -> Time:
-        return Time.of(self._start + timedelta(seconds=trio.current_time() - self._began))
+        return Time.of(self._start + timedelta(seconds=trio.current_time() - self._began) + self.ahead)
 
     def new_id(self) -> str:
         self._ids += 1
