@@ -7,7 +7,7 @@ Source: `discovery.md` §1, §3; Flynn `discoverd/server/store.go`.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from ..model import (
     JOB_META,
     RELEASE_META,
     TYPE_META,
+    AppID,
     HealthCheck,
     Instance,
     JobID,
@@ -68,51 +69,75 @@ class Turnover:
 
 
 class Registry:
-    """The endpoints of all serving jobs and what is known about each."""
+    """The endpoints of all serving jobs and what is known about each.
+
+    A snapshot is made of the last one and of what has moved since, so what a change costs does not grow with
+    the number of jobs.
+    """
 
     def __init__(self) -> None:
         self._jobs: dict[JobID, tuple[Endpoint, ...]] = {}
+        self._of_app: dict[AppID, set[JobID]] = {}
         self._answering: dict[EndpointKey, Endpoint] = {}
-        self._registered: dict[EndpointKey, Instance] = {}
+        """Those that are to be registered."""
+        self._registered: dict[str, dict[EndpointKey, Instance]] = {}
+        """Of each service, in the order of registration."""
         self._reports: dict[EndpointKey, str] = {}
         self._dead: dict[JobID, str] = {}
-        self._services: set[str] = set()
         self._last_index = 0
+        self._moved_jobs: set[JobID] = set()
+        self._moved_services: set[str] = set()
+        self._instances: dict[str, tuple[Instance, ...]] = {}
+        self._up: set[JobID] = set()
+        self._waiting: dict[JobID, str] = {}
 
-    def follow(self, jobs: Iterable[PlacedJob]) -> Turnover:
+    def follow(self, jobs: Iterable[PlacedJob], apps: Collection[AppID] | None = None) -> Turnover:
         """Take over the present jobs: what no longer serves is out with the next snapshot.
 
         An endpoint without a check counts as answering at once.
+
+        Args:
+            apps: whose jobs these are; those of others are left as they are. ``None``: the jobs are all there are.
         """
-        before = {endpoint.key: endpoint for endpoints in self._jobs.values() for endpoint in endpoints}
-        self._jobs = {job.job.uuid: tuple(endpoints_of(job)) for job in jobs if _serves(job)}
-        after = {endpoint.key: endpoint for endpoints in self._jobs.values() for endpoint in endpoints}
+        present = {job.job.uuid: job for job in jobs if _serves(job)}
+        whose = list(self._of_app) if apps is None else apps
+        left = [job for app in whose for job in self._of_app.pop(app, ())]
+        before = {endpoint.key: endpoint for job in left for endpoint in self._jobs.pop(job)}
+        after: dict[EndpointKey, Endpoint] = {}
+        for job, placed in present.items():
+            endpoints = self._jobs[job] = tuple(endpoints_of(placed))
+            self._of_app.setdefault(placed.job.app, set()).add(job)
+            after |= {endpoint.key: endpoint for endpoint in endpoints}
 
         ended = tuple(key for key in before if key not in after)
         for key in ended:
-            self._answering.pop(key, None)
-            self._registered.pop(key, None)
+            self._deregister(key)
             self._reports.pop(key, None)
-        self._dead = {job: why for job, why in self._dead.items() if job in self._jobs}
+        for job in left:
+            if job not in self._jobs:
+                self._dead.pop(job, None)
         begun = tuple(endpoint for key, endpoint in after.items() if key not in before)
         for endpoint in begun:
-            if endpoint.create:
-                self._services.add(endpoint.key.service)
+            if endpoint.create and endpoint.key.service not in self._registered:
+                self._registered[endpoint.key.service] = {}
+                self._moved_services.add(endpoint.key.service)
             if endpoint.check is None:
                 self._answering[endpoint.key] = endpoint
+        self._moved_jobs.update(left, present)
         return Turnover(begun, ended)
 
     def answers(self, endpoint: Endpoint) -> None:
         """The endpoint is alive: register it."""
         if self._is_followed(endpoint):
-            self._answering[endpoint.key] = endpoint
+            if endpoint.key not in self._registered.get(endpoint.key.service, ()):
+                self._answering[endpoint.key] = endpoint
             self._reports.pop(endpoint.key, None)
+            self._moved_jobs.add(endpoint.key.job)
 
     def is_silent(self, endpoint: Endpoint, report: str) -> None:
         """The endpoint does not answer, or no longer: deregister it, and remember why."""
         if self._is_followed(endpoint):
-            self._answering.pop(endpoint.key, None)
-            self._registered.pop(endpoint.key, None)
+            self._deregister(endpoint.key)
             self._reports[endpoint.key] = report
 
     def give_up(self, endpoint: Endpoint, why: str) -> None:
@@ -123,28 +148,52 @@ class Registry:
 
     def snapshot(self) -> Snapshot:
         """Register whoever answers by now, oldest job first, and return how things stand."""
-        ready = (endpoint for key, endpoint in self._answering.items() if key not in self._registered)
-        for endpoint in sorted(ready, key=_seniority):
-            if endpoint.key.service in self._services:
-                self._last_index += 1
-                self._registered[endpoint.key] = _instance(endpoint, self._last_index)
-
-        instances: dict[str, list[Instance]] = {service: [] for service in self._services}
-        for key, instance in self._registered.items():  # in the order of registration
-            instances[key.service].append(instance)
-        waiting = dict(self._waiting())
+        for endpoint in sorted(self._answering.values(), key=_seniority):
+            self._register(endpoint)
+        for service in self._moved_services:
+            self._instances[service] = tuple(self._registered[service].values())
+        for job in self._moved_jobs:
+            self._judge(job)
+        self._moved_services.clear()
+        self._moved_jobs.clear()
         return Snapshot(
-            instances={service: tuple(found) for service, found in instances.items()},
-            up=frozenset(job for job in self._jobs if job not in waiting and job not in self._dead),
-            dead=dict(self._dead),
-            waiting=waiting,
+            instances=self._instances.copy(),
+            up=frozenset(self._up),
+            dead=self._dead.copy(),
+            waiting=self._waiting.copy(),
         )
 
-    def _waiting(self) -> Iterator[tuple[JobID, str]]:
-        for job, endpoints in self._jobs.items():
-            missing = [endpoint for endpoint in endpoints if endpoint.key not in self._registered]
-            if missing and job not in self._dead:
-                yield job, "; ".join(self._why_missing(endpoint) for endpoint in missing)
+    def _register(self, endpoint: Endpoint) -> None:
+        """Make an instance of an endpoint, once its service exists."""
+        key = endpoint.key
+        if key.service in self._registered:
+            self._last_index += 1
+            self._registered[key.service][key] = _instance(endpoint, self._last_index)
+            del self._answering[key]
+            self._moved_services.add(key.service)
+        self._moved_jobs.add(key.job)
+
+    def _deregister(self, key: EndpointKey) -> None:
+        self._answering.pop(key, None)
+        if self._registered.get(key.service, {}).pop(key, None):
+            self._moved_services.add(key.service)
+        self._moved_jobs.add(key.job)
+
+    def _judge(self, job: JobID) -> None:
+        """Say of a job whether it is up, and what it waits for."""
+        self._up.discard(job)
+        self._waiting.pop(job, None)
+        if job not in self._jobs or job in self._dead:
+            return
+        missing = [
+            endpoint
+            for endpoint in self._jobs[job]
+            if endpoint.key not in self._registered.get(endpoint.key.service, ())
+        ]
+        if missing:
+            self._waiting[job] = "; ".join(self._why_missing(endpoint) for endpoint in missing)
+        else:
+            self._up.add(job)
 
     def _why_missing(self, endpoint: Endpoint) -> str:
         key = endpoint.key

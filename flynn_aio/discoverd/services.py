@@ -14,7 +14,7 @@ import trio
 
 from ..clock import Clock
 from ..errors import Unavailable
-from ..model import HealthCheck, JobID, PlacedJob
+from ..model import AppID, HealthCheck, JobID, PlacedJob
 from ..settings import DiscoverdSettings
 from ..store import Store, queries
 from ..watch import Watch
@@ -32,6 +32,8 @@ backends, and the leader is the oldest of all and not the quickest."""
 REPORT_INTERVAL_S = 1.0
 """How old the counts in `Snapshot.waiting` may get: waking every reader ten times a second for
 a number nobody reads would cost more than the probes."""
+RESYNC_S = 30.0
+"""How often all jobs are read, and not only those of the apps that changed."""
 RETRY_S = 1.0
 """After the store could not be read."""
 
@@ -94,18 +96,23 @@ def _place(placed: PlacedJob) -> Place:
 
 
 async def _follow(store: Store, monitor: "Monitor", *, seen: int, past: Collection[Place]) -> None:
-    """Take over the placed jobs after each change of the store that is newer than `seen`, but for those in the past."""
+    """Take over the placed jobs of each app that a change newer than `seen` has touched, but for those in the past."""
+    resync_at = trio.current_time() + RESYNC_S
     while True:
-        await store.changes.moved_past(seen)
-        newer = store.changes.version
+        with trio.move_on_at(resync_at):
+            await store.changes.moved_past(seen)
+        newer, touched = store.changes.version, store.touched_since(seen)
+        apps = None if trio.current_time() >= resync_at or touched is None else touched.keys()
         try:
-            placed = await store.read(queries.placed_jobs)
+            placed = await store.read(partial(queries.placed_jobs, apps=apps)) if apps is None or apps else []
         except Unavailable as exc:  # a full disk, say: what was known still serves
             logger.warning("jobs not read, trying again", extra={"reason": exc.message})
             await trio.sleep(RETRY_S)
             continue
+        if apps is None:
+            resync_at = trio.current_time() + RESYNC_S
         seen = newer
-        monitor.follow([job for job in placed if _place(job) not in past])
+        monitor.follow([job for job in placed if _place(job) not in past], apps)
         monitor.publish()
 
 
@@ -129,9 +136,13 @@ class Monitor:
         self._is_public = False  # the first snapshot waits for all of the start
         self._published_at = 0.0
 
-    def follow(self, jobs: Sequence[PlacedJob]) -> None:
-        """Take over the present jobs. Whoever left is out at the next `publish`, in this same instant."""
-        turnover = self._registry.follow(jobs)
+    def follow(self, jobs: Sequence[PlacedJob], apps: Collection[AppID] | None = None) -> None:
+        """Take over the present jobs. Whoever left is out at the next `publish`, in this same instant.
+
+        Args:
+            apps: whose jobs these are; ``None``: they are all there are.
+        """
+        turnover = self._registry.follow(jobs, apps)
         for key in turnover.ended:
             if scope := self._scopes.pop(key, None):
                 scope.cancel()

@@ -3,9 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flynn_aio.discoverd import Snapshot
-from flynn_aio.discoverd.registry import Registry
+from flynn_aio.discoverd.registry import SERVING, Endpoint, Registry
 from flynn_aio.model import (
     AppID,
     HealthCheck,
@@ -26,9 +29,9 @@ CHECK = HealthCheck(type="tcp")
 WEB = PortService(name="hello-web", create=True, check=CHECK)
 
 
-def placed(number: int, *, state=JobState.UP, address="", ports=(WEB,), started_s=None) -> PlacedJob:
+def placed(number: int, *, state=JobState.UP, address="", ports=(WEB,), started_s=None, app="app-id") -> PlacedJob:
     """Return job `number`, at 100.100.0.<number>, whose ports count up from 8080."""
-    job = Job(uuid=JobID(f"job-{number}"), app=AppID("app-id"), release=ReleaseID("rel"), type="web", state=state)
+    job = Job(uuid=JobID(f"job-{number}"), app=AppID(app), release=ReleaseID("rel"), type="web", state=state)
     numbered = [Port(port=8080 + index, proto="tcp", service=service) for index, service in enumerate(ports)]
     return PlacedJob(
         job=job,
@@ -201,3 +204,51 @@ def test_without_create_a_service_is_waited_for():
     maker = PortService(name="shared", create=True)
     registry.follow([placed(1, ports=[PortService(name="shared")]), placed(2, ports=[maker])])
     assert addrs(registry.snapshot(), "shared") == [(1, "100.100.0.1:8080"), (2, "100.100.0.2:8080")]
+
+
+APPS = ("one", "two", "three")
+SHARED = PortService(name="shared", check=CHECK)
+SHARED_MADE = PortService(name="shared", create=True)
+JOBS = st.builds(
+    placed,
+    st.integers(1, 4),
+    state=st.sampled_from([JobState.STARTING, JobState.UP, JobState.STOPPING]),
+    address=st.sampled_from(["", "", "-", "100.100.0.77"]),
+    ports=st.sampled_from([(), (WEB,), (WEB, SHARED), (SHARED_MADE,), (None,)]),
+    started_s=st.integers(0, 2),
+)
+LOOKS = st.tuples(st.sampled_from(APPS), st.lists(JOBS, max_size=3, unique_by=lambda one: one.job.uuid))
+PROBES = st.tuples(st.sampled_from(["answers", "is_silent", "give_up"]), st.integers(0, 9))
+
+
+def of(app: str, one: PlacedJob) -> PlacedJob:
+    """Return a job as one of an app's own."""
+    return replace(one, job=replace(one.job, uuid=JobID(f"{app}-{one.job.uuid}"), app=AppID(app)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(LOOKS | PROBES, max_size=12))
+def test_following_the_apps_that_changed_comes_to_the_same_as_following_all(moves):
+    """One follows app by app; the other is told all jobs each time, and makes each snapshot anew."""
+    ours, whole = Registry(), Registry()
+    jobs: dict[str, list[PlacedJob]] = {}
+    begun: list[Endpoint] = []
+    for what, which in moves:
+        if isinstance(which, list):
+            jobs[what] = [of(what, one) for one in which]
+            turnover = ours.follow(jobs[what], [AppID(what)])
+            other = whole.follow([one for app in jobs.values() for one in app])
+            assert ({*turnover.ended}, {each.key for each in turnover.begun}) == (
+                {*other.ended},
+                {each.key for each in other.begun},
+            )
+            begun += turnover.begun
+        elif begun:
+            endpoint = begun[which % len(begun)]
+            for registry in (ours, whole):
+                getattr(registry, what)(endpoint, *([] if what == "answers" else ["refused"]))
+        snapshot = ours.snapshot()
+        assert snapshot == whole.snapshot()
+        followed = {one.job.uuid for app in jobs.values() for one in app if one.job.state in SERVING and one.address}
+        assert snapshot.up | snapshot.waiting.keys() | snapshot.dead.keys() == followed
+        assert not snapshot.up & (snapshot.waiting.keys() | snapshot.dead.keys())

@@ -9,9 +9,10 @@ import trio
 import trio.testing
 
 from flynn_aio.discoverd import Snapshot, open_discoverd, open_monitor
+from flynn_aio.discoverd.services import RESYNC_S
 from flynn_aio.model import HealthCheck, Job, JobID, JobState, Port, PortService, ProcessType
 from flynn_aio.settings import DiscoverdSettings
-from flynn_aio.store import changes
+from flynn_aio.store import changes, queries
 from flynn_aio.watch import Watch
 
 from ..support.build import make_app, make_release
@@ -212,3 +213,38 @@ async def test_hundreds_of_jobs_are_not_probed_at_once_for_ever(autojump_clock, 
     assert len(asked) - len(later) == 500
     busiest = max(sum(at <= one < at + 0.1 for one in later) for at in later)
     assert busiest < 3 * 500 * 0.1 / 2  # evenly, it would be 25 in a tenth of a second
+
+
+async def test_a_change_reads_the_jobs_of_its_app_alone(store, clock, monkeypatch):
+    read: list[set[str] | None] = []
+    original = queries.placed_jobs
+
+    def noting(db, apps=None):
+        read.append(apps if apps is None else {*apps})
+        return original(db, apps)
+
+    monkeypatch.setattr(queries, "placed_jobs", noting)
+    mine, other = await release_on(store, 8080), await release_on(store, 8081, name="other")
+    theirs = await put(store, 1, other, JobState.UP)
+    async with open_discoverd(SETTINGS, store, clock) as services:
+        assert services.snapshot.value.up == {theirs}
+        job = await put(store, 2, mine, JobState.UP)
+        await until(services, lambda now: now.up == {theirs, job})
+        seen = services.snapshot.version
+        await store.transact(lambda tx: changes.set_cluster_value(tx, "of", "no app"))
+        await put(store, 2, mine, JobState.STOPPING)
+        await until(services, lambda now: now.up == {theirs})
+        assert services.snapshot.version == seen + 1
+    assert read == [None, {mine.app_id}, {mine.app_id}]
+
+
+async def test_what_was_not_heard_of_is_read_in_time(autojump_clock, store, clock, monkeypatch):
+    release = await release_on(store, 8080)
+    snapshot = Watch(Snapshot())
+    async with open_monitor(store, snapshot, probe_timeout_s=1.0):
+        monkeypatch.setattr(store, "touched_since", lambda version: {})
+        job = await put(store, 1, release, JobState.UP)
+        await trio.sleep(RESYNC_S - 1)
+        assert snapshot.value.up == frozenset()
+        await trio.sleep(2)
+        assert snapshot.value.up == {job}
