@@ -83,7 +83,16 @@ async def run(
             open_sinks(logs, StoredSinks(store), clock),
             open_discoverd(settings.discoverd, store, clock, running=await _running(engine)) as services,
             open_router(settings.router, store, services) as router,
-            open_scheduler(settings.scheduler, store, engine, services, clock, drained=router.drained, tail=logs.tail),
+            open_scheduler(
+                settings.scheduler,
+                store,
+                engine,
+                services,
+                clock,
+                drained=router.drained,
+                tail=logs.tail,
+                note=logs.note,
+            ),
             open_receive(settings.build, store, keys, engine, clock, tail=logs.tail) as receive,
             open_layers(settings.images, store, engine, clock) as layers,
             open_controller(

@@ -8,7 +8,7 @@ import pytest
 from flynn_aio.bootstrap import claimed, prepare_certificates, prepare_files
 from flynn_aio.clock import SystemClock
 from flynn_aio.config import load
-from flynn_aio.status import credentials, look
+from flynn_aio.status import AppStatus, Report, _lines, credentials, look
 from flynn_aio.up import state_file
 
 
@@ -41,3 +41,12 @@ def test_credentials_of_one_that_was_killed_name_the_port_of_the_next_start(sett
     wrote(settings, pid=1)
     assert credentials(settings, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["domain"] == "flynn.localhost:8443"
+
+
+def test_an_app_that_keeps_ending_does_not_look_well():
+    app = AppStatus(name="shop", release="r", jobs={"up": 1}, flapping=["web keeps ending: 7 times in a row; next try"])
+    lines = _lines(Report(running=True, healthy=True, data_dir="/d", apps=[app]))
+    assert lines[-2:] == [
+        "app       shop: 1 up",
+        "          web keeps ending: 7 times in a row; next try; see: flynn -a shop log -i",
+    ]

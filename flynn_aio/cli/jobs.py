@@ -3,12 +3,13 @@
 Source: `cli.md` §5.4; Flynn `cli/ps.go`, `cli/kill.go`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from .client import part
 from .failure import Failure
+from .flapping import flapping
 from .render import ago, table
 from .session import Session
 from .talk import show_json, show_raw, state, tell
@@ -20,7 +21,7 @@ _SHOWN = frozenset({"up", "pending"})
 def ps(args: Args, session: Session) -> None:
     """usage: flynn ps [-a] [-c] [-q] [-t <type>] [--json]
 
-    List the app's jobs, oldest first.
+    List the app's jobs, oldest first. Below them stands what keeps ending, why, and when it is tried again.
 
     Options:
         -a, --all          all jobs, not only those that run or wait to run
@@ -49,6 +50,12 @@ def ps(args: Args, session: Session) -> None:
         show_raw("".join(f"{job_id}\n" for job_id, _, _ in listed))
         return
     now = datetime.now(UTC)
+    _show(listed, now)
+    for sentence in flapping((job for job in jobs if wanted in ("", job.get("type") or "run")), now):
+        tell(sentence)
+
+
+def _show(listed: Sequence[tuple[str, str, Mapping[str, Any]]], now: datetime) -> None:
     show_raw(
         table(
             [

@@ -16,7 +16,7 @@ Words used here:
 from .doctor import Finding, probe_host
 from .fake import FakeEngine, open_fake_engine
 from .fake_process import Behaviour, Process, Program, exits, fails_to_start, ignore_sigterm, run_forever
-from .init_log import OOM_TEXT, log_record
+from .init_log import OOM_TEXT, log_record, write_init_line
 from .lifecycle import Removed, open_engine, shut_down
 from .limits import limits_refusal, open_files_at_most
 from .privileges import refusal
@@ -70,4 +70,5 @@ __all__ = [
     "refusal",
     "run_forever",
     "shut_down",
+    "write_init_line",
 ]

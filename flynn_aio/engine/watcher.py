@@ -21,7 +21,7 @@ from ..watch import Bell
 from .calls import Calls
 from .containers import LOST_EXIT_CODE
 from .exits import ExitFiles
-from .init_log import init_log_path, write_oom_line
+from .init_log import tells_of_oom, write_oom_line
 from .processes import MemoryEvents, WatchedProcess, would_ignore_as_init
 from .protocol import JobStatus, RunState
 
@@ -119,7 +119,7 @@ class Watcher:
             memory=MemoryEvents(pid),
         )
         self._known[status.id] = container
-        if adopted and init_log_path(self._log_dir, status).exists():
+        if adopted and tells_of_oom(self._log_dir, status):
             container.status = replace(status, oom=True)
             container.oom_kills = container.memory.oom_kills()
         if status.state is RunState.RUNNING:

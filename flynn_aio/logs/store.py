@@ -17,7 +17,7 @@ from typing import TypeVar
 import trio
 
 from ..clock import Clock
-from ..engine import Engine
+from ..engine import Engine, write_init_line
 from ..errors import FlynnError
 from ..model import AppID, JobID
 from ..settings import LogSettings
@@ -76,6 +76,18 @@ class Logs:
         """Return the last lines of one job, whatever stream they are in, for telling why it failed."""
         found = await self._read(LogQuery(job=job, streams=STREAMS), app="", wanted=lines)
         return [one.msg for one in found]
+
+    async def note(self, app: AppID, job: JobID, type: str, text: str) -> None:
+        """Put a line of the appliance's own into an app's log, in stream `init` of one of its jobs.
+
+        Raises:
+            FlynnError: it could not be written.
+        """
+        write = partial(write_init_line, self._settings.dir, app, job, type, text=text, moment=self._clock.now())
+        try:
+            await self._run_blocking(write)
+        except OSError as exc:
+            raise FlynnError(f"cannot write a line into the log of job {job}: {exc.strerror}") from exc
 
     @asynccontextmanager
     async def follow(self, app: AppID, query: LogQuery) -> AsyncIterator[trio.MemoryReceiveChannel[LogMessage]]:

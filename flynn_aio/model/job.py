@@ -31,6 +31,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         host_error: why it could not start, or why it was given up.
         run_at: when a job in back-off will start.
         restarts: how often this place in the formation was started again before.
+        signal: the signal that ended it, ``SIGKILL``; the exit status is 0 then, as in Flynn.
+        oom: it, or a child of its, was killed for lack of memory.
+        last_end: how the job before it in this place ended: ``ended with exit status 1``.
+        failing_since: when the first of those ended that were started again one after the other.
+        flapping: its place keeps ending: three times in a row or more, and no job in it ran for five minutes since.
     """
 
     id: str = ""
@@ -49,6 +54,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     restarts: int | None = None
     created_at: Time | None = None
     updated_at: Time | None = None
+    signal: str = ""
+    oom: bool = False
+    last_end: str = ""
+    failing_since: Time | None = None
+    flapping: bool = False
 
 
 class PlacedJob(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ Words used here:
 - *stray*: a container the engine lists and no living row speaks of.
 - *stock*: the volumes there are; a *place* of theirs is an app, a release, a process type and a path.
 - *replacement*: the row that takes the place of a job which ended by itself.
+- *flapping*: a place whose jobs keep ending; a *remark* in the app's log tells when that begins and when it is over.
 - *balance*: the counts of the old and the new release in a deployment; a *strategy* names the next.
 - *drained*: no request is with a job any more, so it can be stopped.
 
@@ -31,11 +32,11 @@ from ..settings import SchedulerSettings
 from ..store import Store, queries
 from ..watch import Bell, Watch
 from .executor import Drained, Executor
-from .reconciler import Reconciler, Tail
+from .reconciler import Note, Reconciler, Tail
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Drained", "Tail", "open_scheduler"]
+__all__ = ["Drained", "Note", "Tail", "open_scheduler"]
 
 
 @asynccontextmanager
@@ -48,6 +49,7 @@ async def open_scheduler(
     *,
     drained: Drained,
     tail: Tail | None = None,
+    note: Note | None = None,
 ) -> AsyncIterator[None]:
     """Keep the right jobs running while the block runs. Entered, the first pass is done.
 
@@ -58,6 +60,7 @@ async def open_scheduler(
         drained: waits until no request is with a job; asked before a job is stopped, for at most
             `settings.drain_s`.
         tail: finds the last lines of a job, for the error of a deployment that failed.
+        note: puts a line of ours into an app's log.
     """
     await _name_strangers(store, engine)
     bell = Bell()
@@ -72,6 +75,7 @@ async def open_scheduler(
             executor=executor,
             bell=bell,
             tail=tail,
+            note=note,
         )
         async with trio.open_nursery() as loops:
             loops.start_soon(_ring_for, store.changes, bell)

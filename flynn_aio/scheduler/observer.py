@@ -8,7 +8,7 @@ Source: `jobs.md` §1, §6, §10.
 
 from dataclasses import dataclass
 from datetime import timedelta
-from signal import SIGSYS
+from signal import SIGSYS, Signals
 
 from msgspec.structs import replace
 
@@ -29,12 +29,14 @@ class Sighting:
         writes: what its row must be told, in order; empty when it says so already.
         crashed: it came to an end nobody asked for, so its place may be filled again.
         ran_for: how long it has run so far.
+        given_up: why its health check wants it killed.
     """
 
     job: Job
     writes: tuple[PutJob, ...] = ()
     crashed: bool = False
     ran_for: timedelta = timedelta(0)
+    given_up: str = ""
 
 
 def observe(placed: PlacedJob, observed: Observed, now: Time) -> Sighting:
@@ -80,6 +82,11 @@ def record(status: JobStatus) -> tuple[PutJob, ...]:
     return up, PutJob(_down(job, status), formation=False)
 
 
+def signal_name(code: int | None) -> str:
+    """Return the signal that an exit code of the engine tells of; empty for any other code."""
+    return Signals(code - 128).name if code is not None and 128 < code <= 128 + SIGSYS else ""
+
+
 def exit_status(code: int | None) -> int | None:
     """Return the exit status users see of the engine's exit code.
 
@@ -90,7 +97,7 @@ def exit_status(code: int | None) -> int | None:
     """
     if code is None or code < 0:
         return None
-    return 0 if 128 < code <= 128 + SIGSYS else code
+    return 0 if signal_name(code) else code
 
 
 def _running(placed: PlacedJob, status: JobStatus, observed: Observed, now: Time) -> Sighting:
@@ -100,7 +107,8 @@ def _running(placed: PlacedJob, status: JobStatus, observed: Observed, now: Time
         return Sighting(job, ran_for=ran_for)
     if placed.formation and job.uuid in observed.dead:
         stopping = replace(job, state=JobState.STOPPING)
-        return Sighting(stopping, (_put(placed, stopping, status),), crashed=True, ran_for=ran_for)
+        why = observed.dead[job.uuid]
+        return Sighting(stopping, (_put(placed, stopping, status),), crashed=True, ran_for=ran_for, given_up=why)
     state = JobState.UP if job.uuid in observed.up or job.state is JobState.UP else JobState.STARTING
     known = placed.address == status.address and (placed.started_at or not status.started_at)
     if state is job.state and known:
@@ -147,7 +155,14 @@ def _down(job: Job, status: JobStatus) -> Job:
         error = OOM_TEXT
     if not error and status.exit_code is not None and status.exit_code < 0:
         error = EXIT_LOST
-    return replace(job, state=JobState.DOWN, exit_status=exit_status(status.exit_code), host_error=error or None)
+    return replace(
+        job,
+        state=JobState.DOWN,
+        exit_status=exit_status(status.exit_code),
+        host_error=error or None,
+        signal=signal_name(status.exit_code),
+        oom=status.oom,
+    )
 
 
 def _put(placed: PlacedJob, job: Job, status: JobStatus) -> PutJob:

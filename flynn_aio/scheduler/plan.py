@@ -24,7 +24,16 @@ from ..model import AppID, ExpandedFormation, Job, JobID, JobState, PlacedJob, R
 from ..store import Desired
 from .deployments import Surroundings, proceed
 from .observer import Sighting, observe, record
-from .restarts import STABLE_AFTER, has_to_wait, replacement
+from .restarts import (
+    STABLE_AFTER,
+    calm_at,
+    calmed,
+    has_to_wait,
+    how_it_ended,
+    remark_on_calm,
+    remark_on_end,
+    replacement,
+)
 from .step import (
     Action,
     AddVolume,
@@ -104,7 +113,7 @@ def plan(
     stopping = {placed.job.uuid for placed in desired.jobs if placed.job.state is JobState.STOPPING}
     stock = Stock(desired.volumes, stopping, [stray for stray in strays if stray.state is RunState.RUNNING])
     writes: list[Write] = [
-        *_observations(desired.jobs, observed, groups, now),
+        *_observations(desired.jobs, observed, groups, now, stable_after),
         *_adoptions([stray for stray in strays if stock.lets_adopt(stray)], observed, groups),
     ]
     for key, group in groups.items():
@@ -121,6 +130,8 @@ def plan(
     for placed in desired.jobs:
         if placed.job.uuid in moved:
             continue
+        if (calm := calm_at(placed, stable_after=stable_after)) and calm > now:
+            wake_at = _earliest(wake_at, calm)
         action = _action(placed, groups, observed)
         if isinstance(action, StartJob) and has_to_wait(placed.job, now):
             wake_at = _earliest(wake_at, placed.job.run_at)
@@ -150,7 +161,11 @@ def _groups(formations: Iterable[ExpandedFormation]) -> dict[GroupKey, Group]:
 
 
 def _observations(
-    jobs: Iterable[PlacedJob], observed: Observed, groups: dict[GroupKey, Group], now: Time
+    jobs: Iterable[PlacedJob],
+    observed: Observed,
+    groups: dict[GroupKey, Group],
+    now: Time,
+    stable_after: timedelta,
 ) -> Iterator[PutJob]:
     """Put every job where it belongs, and yield what its row does not know yet."""
     for placed in jobs:
@@ -158,6 +173,8 @@ def _observations(
         if placed.formation:
             groups[_key(placed.job)].add(sighting)
         yield from sighting.writes
+        if calm := calmed(sighting.job, sighting.ran_for, stable_after=stable_after):
+            yield PutJob(calm, remark=remark_on_calm(calm, stable_after=stable_after))
 
 
 def _adoptions(strays: Iterable[JobStatus], observed: Observed, groups: Mapping[GroupKey, Group]) -> Iterator[PutJob]:
@@ -196,10 +213,17 @@ def _fill(key: GroupKey, group: Group, now: Time, ids: Callable[[], str], stable
     for _ in range(missing - len(adopted)):
         job_id = JobID(ids())
         if ended := next(crashed, None):
-            job = replacement(ended.job, job_id, ran_for=ended.ran_for, now=now, stable_after=stable_after)
+            yield _replaced(ended, job_id, waiting, now, stable_after)
         else:
-            job = _first_job(key, group.formation, job_id, now)
-        yield PutJob(replace(job, state=waiting))
+            yield PutJob(replace(_first_job(key, group.formation, job_id, now), state=waiting))
+
+
+def _replaced(ended: Sighting, job: JobID, waiting: JobState, now: Time, stable_after: timedelta) -> PutJob:
+    last_end = f"was given up by its health check: {ended.given_up}" if ended.given_up else how_it_ended(ended.job)
+    following = replacement(
+        ended.job, job, ran_for=ended.ran_for, now=now, last_end=last_end, stable_after=stable_after
+    )
+    return PutJob(replace(following, state=waiting), remark=remark_on_end(ended.job, following, now))
 
 
 def _adopted(stray: JobStatus) -> PutJob:

@@ -32,12 +32,15 @@ from .news import Look, News
 from .pace import Pace
 from .plan import plan
 from .recorder import record_all
-from .step import FinishDeployment, Observed, RemoveVolume, Step, Write
+from .step import FinishDeployment, Observed, PutJob, RemoveVolume, Step, Write
 
 logger = logging.getLogger(__name__)
 
 Tail = Callable[[JobID, int], Awaitable[list[str]]]
 """Returns the last lines a job printed."""
+
+Note = Callable[[AppID, JobID, str, str], Awaitable[None]]
+"""Puts a line into the log of an app, among those of a job of this type."""
 
 ROUNDS = 10
 """Plans of one app in one pass. A deployment's step takes four; whatever wants more gets the next pass."""
@@ -54,6 +57,9 @@ BREATH_S = 0.25
 QUOTED_LINES = 10
 QUOTE_S = 2.0
 """How many lines of a job's output explain a failed deployment, and how long they may take to find."""
+
+NOTE_S = 1.0
+"""How long a line in a log may wait for its turn: it is not worth holding up what it tells of."""
 
 
 class Reconciler:
@@ -74,6 +80,7 @@ class Reconciler:
         executor: Executor,
         bell: Bell,
         tail: Tail | None,
+        note: Note | None = None,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -83,6 +90,7 @@ class Reconciler:
         self._executor = executor
         self._bell = bell
         self._tail = tail
+        self._note = note
         self._stable_after = timedelta(seconds=settings.restart_stable_s)
         self._engine_is_silent = False
         self._steady_since: Time | None = None
@@ -205,7 +213,15 @@ class Reconciler:
             logger.warning("an app's jobs could not be written", extra={"app": app, "reason": exc.message})
             self._news.owe(app)
             return False
+        await self._tell(app, those)
         return True
+
+    async def _tell(self, app: AppID, writes: Sequence[Write]) -> None:
+        """Put into the app's log what its owner should know of what was written."""
+        for write in writes:
+            if self._note and isinstance(write, PutJob) and (remark := write.remark):
+                with trio.move_on_after(NOTE_S), suppress(FlynnError):
+                    await self._note(app, remark.job, remark.type, remark.text)
 
     async def _explained(self, write: Write) -> Write:
         """Return the end of a deployment with the output that explains it."""

@@ -119,13 +119,27 @@ class AddVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """A line of ours for the log of an app, among those of one of its jobs."""
+
+    job: JobID
+    type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutJob:
-    """Write a job as it is now known. An empty address or time keeps what is stored."""
+    """Write a job as it is now known. An empty address or time keeps what is stored.
+
+    Attributes:
+        remark: told once it is written.
+    """
 
     job: Job
     formation: bool = True
     address: str = ""
     started_at: Time | None = None
+    remark: Remark | None = None
 
     @property
     def app(self) -> AppID:

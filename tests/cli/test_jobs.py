@@ -101,3 +101,39 @@ def test_kill(person, controller):
     controller.on("DELETE /apps/shop/jobs/b", None)
     done = person.flynn("kill", "b")
     assert (done.code, done.out, done.err) == (0, "", "Job b killed.\n")
+
+
+def flaps(**facts):
+    row = {"restarts": 7, "flapping": True, "last_end": "ended with exit status 1", "failing_since": since(seconds=90)}
+    return (
+        {"uuid": "6", "release": OLD, "type": "web", "state": "pending", "created_at": since(seconds=1)} | row | facts
+    )
+
+
+def test_ps_says_below_the_table_what_keeps_ending(person, controller):
+    controller.on("GET /apps/shop/jobs", [flaps(), *jobs()])
+    done = person.flynn("ps")
+    assert len(done.out.splitlines()) == 4  # the table is as ever
+    assert done.err == (
+        "web keeps ending: 7 times in a row within about a minute, the last one ended with exit status 1; "
+        "next try at once\n"
+    )
+
+
+def test_ps_says_it_once_for_each_type(person, controller):
+    some = [flaps(uuid=str(number), restarts=number) for number in range(3, 50)]
+    again = flaps(type="worker", state="up", id="host0-9", last_end="was killed by SIGKILL", failing_since=None)
+    over = flaps(type="clock", flapping=False)
+    controller.on("GET /apps/shop/jobs", [*some, again, over, flaps(state="down", restarts=99)])
+    web, worker = person.flynn("ps").err.splitlines()
+    assert web.startswith("web keeps ending: 49 times in a row")
+    assert worker == (
+        "worker keeps ending: 7 times in a row, the last one was killed by SIGKILL; job host0-9 is up again"
+    )
+    assert person.flynn("ps", "-q").err == ""
+    assert person.flynn("ps", "--type=clock").err == ""
+
+
+def test_ps_tells_when_the_next_try_is(person, controller):
+    controller.on("GET /apps/shop/jobs", [flaps(run_at=since(seconds=-25))])
+    assert " next try in 2" in person.flynn("ps").err

@@ -175,3 +175,9 @@ async def test_an_adopted_job_is_not_told_of_again(world, tmp_path):
     world[0].check_memory(container)
     await written(world)
     assert lines(tmp_path) == [LINE]
+
+
+async def test_another_line_of_ours_is_no_out_of_memory_kill(world, tmp_path):
+    (tmp_path / "a1.j1.web.log.init").write_text("2026-11-23T18:25:29.000000000+00:00 init F flapping: job j1\n")
+    container, _, _ = await running(world, adopted=True)
+    assert not container.status.oom

@@ -17,7 +17,7 @@ from flynn_aio.logs import LogQuery, follow, live, open_logs
 from flynn_aio.logs.files import KEPT, OLD
 from flynn_aio.logs.record import STREAMS
 from flynn_aio.logs.retention import hold_on
-from flynn_aio.model import Time, full_job_id
+from flynn_aio.model import AppID, JobID, Time, full_job_id
 from flynn_aio.settings import LogSettings
 
 from ..support.conmon import APP, OTHER, job_id
@@ -186,6 +186,23 @@ async def test_following_gives_the_backlog_and_then_what_comes(directory, writer
             job2.print("4", stream="stderr")
             assert await receive(stream, 1) == ["4"]
             assert await receive(live, 1) == ["4"]
+
+
+async def test_a_line_of_ours_stands_among_those_of_the_job_it_is_about(directory, writer):
+    job = writer()
+    job.print("1")
+    async with opened(directory) as logs, logs.follow(APP, LogQuery(streams=STREAMS)) as stream:
+        await logs.note(APP, job_id(1), "web", "flapping: it ended\n with\x00 a line break " + "x" * 5000)
+        assert (await receive(stream, 1))[0].startswith("flapping: it ended with\x00 a line break xxx")
+        [one, ours] = await logs.read(APP, LogQuery(lines=9, streams=STREAMS))
+        assert (one.msg, ours.job_id, ours.process_type, ours.stream) == ("1", full_job_id(job_id(1)), "web", "init")
+        assert len(ours.msg) == 1000
+
+
+async def test_a_line_that_cannot_be_written_is_an_error_with_its_job(directory):
+    async with opened(directory) as logs:
+        with pytest.raises(FlynnError, match="cannot write a line into the log of job j1"):
+            await logs.note(AppID("no/such/directory"), JobID("j1"), "web", "text")
 
 
 async def test_what_goes_wrong_in_a_readers_block_arrives_as_it_is(directory):

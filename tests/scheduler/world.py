@@ -28,6 +28,7 @@ class World:
         drains: how many seconds the requests of a job take to finish.
         drained: the jobs that were drained, oldest first.
         tails: job -> its last lines.
+        notes: the lines of ours in the logs of apps, oldest first.
     """
 
     def __init__(self, store: Store, engine: FakeEngine, clock) -> None:
@@ -39,6 +40,7 @@ class World:
         self.drains = 0.0
         self.drained: list[str] = []
         self.tails: dict[str, list[str]] = {}
+        self.notes: list[str] = []
 
     # -- the neighbours ------------------------------------------------------------------------
 
@@ -70,13 +72,23 @@ class World:
     async def tail(self, job, lines: int) -> list[str]:
         return self.tails.get(job, [])[-lines:]
 
+    async def note(self, app, job, type: str, text: str) -> None:
+        self.notes.append(text)
+
     @asynccontextmanager
     async def scheduler(self, settings: SchedulerSettings = SETTINGS):
         """Run a scheduler while the block runs; its end is as sudden as a kill -9."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.check_health)
             async with open_scheduler(
-                settings, self.store, self.engine, self.services, self.clock, drained=self.drain, tail=self.tail
+                settings,
+                self.store,
+                self.engine,
+                self.services,
+                self.clock,
+                drained=self.drain,
+                tail=self.tail,
+                note=self.note,
             ):
                 yield
             nursery.cancel_scope.cancel()
