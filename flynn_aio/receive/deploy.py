@@ -7,12 +7,11 @@ Source: `build.md` §1 and §2; Flynn `gitreceive/receiver/receiver.go`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import trio
 
-from ..errors import NotFound
 from ..model import (
     DEFAULT_DEPLOY_TIMEOUT_S,
     App,
@@ -80,7 +79,7 @@ def create(
     deployment = changes.create_deployment(tx, app.id, release.id)
     first_web = WEB_TYPE in release.processes and formation is None
     if first_web:
-        changes.create_scale_request(tx, app.id, release.id, {WEB_TYPE: 1}, None)
+        changes.scale_initially(tx, app.id, release.id, WEB_TYPE)
     return Created(
         app=app,
         release=release,
@@ -205,8 +204,7 @@ class DeployWait:
 
     def _scale_down(self, tx: Transaction) -> None:
         """Take the first scaling back. The release stays the app's current one."""
-        with suppress(NotFound):  # somebody deleted it, or the app, while we waited
-            changes.delete_formation(tx, self._created.app.id, self._created.release.id)
+        changes.take_back_initial_scale(tx, self._created.app.id, self._created.release.id)
 
     def _own_job(self, event: Event) -> Job | None:
         """Return the job of the new release that an event is about; ``None`` for any other event."""

@@ -14,7 +14,7 @@ from ..engine import Engine
 from ..errors import FlynnError
 from ..model import SLUGBUILDER_TYPE, ReleaseID, Time
 from ..settings import BuildSettings
-from ..store import Database, Keyring, Store, queries
+from ..store import Database, Keyring, Store, changes, queries
 from .build import Builder
 from .deploy import Tail
 from .http import GitHTTP
@@ -67,6 +67,7 @@ async def open_receive(
     pushes = Pushes(settings, store, builder, slugs, clock, tail)
     janitor = Janitor(store, engine, slugs, repositories, clock)
     await janitor.end_builds()
+    await janitor.end_pushes()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(janitor.run)
         yield Receive(
@@ -99,6 +100,14 @@ class Janitor:
                     await self._engine.remove(job.id)
         except FlynnError as exc:
             logger.warning("builds of an earlier life not removed", extra={"error": exc.message})
+
+    async def end_pushes(self) -> None:
+        """Take back what first pushes of an earlier life have scaled and did not see up: they said it was not done."""
+        try:
+            for app in await self._store.transact(changes.take_back_initial_scales):
+                logger.warning("a first push was cut off before it served, push again", extra={"app": app})
+        except FlynnError as exc:
+            logger.warning("first pushes of an earlier life not taken back", extra={"error": exc.message})
 
     async def run(self) -> None:
         """Sweep now and after changes, until cancelled."""

@@ -181,6 +181,19 @@ def reading_app_by_app(db: Database) -> None:
     )
 
 
+@migrations()
+def initial_scales(db: Database) -> None:
+    """What a first push has scaled and is still waiting for: when the push ends before it is up, it is taken back."""
+    _run(
+        db.conn,
+        """
+        CREATE TABLE initial_scales (
+            app TEXT NOT NULL, release TEXT NOT NULL, type TEXT NOT NULL, PRIMARY KEY (app, release)
+        ) WITHOUT ROWID;
+        """,
+    )
+
+
 def _run(conn: sqlite3.Connection, script: str) -> None:
     """Execute several statements inside the migration's transaction; `executescript` would commit it."""
     statement = ""

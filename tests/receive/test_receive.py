@@ -2,14 +2,16 @@
 
 import os
 
+import pytest
 import trio
 
 from flynn_aio.engine import JobSpec, open_fake_engine
-from flynn_aio.model import AppID, JobID, ReleaseID
+from flynn_aio.model import AppID, Job, JobID, JobState, ProcessType, ReleaseID
 from flynn_aio.receive import open_receive
 from flynn_aio.receive import receive as receive_module
-from flynn_aio.store import Keyring, changes
+from flynn_aio.store import Keyring, changes, queries
 
+from ..support.build import make_app, make_release
 from ..support.git import eventually
 from .conftest import build_settings, open_place
 from .test_push import DEPLOYED, PYTHON_APP
@@ -103,3 +105,39 @@ async def test_a_custom_buildpack_gets_a_directory_to_be_cloned_into(tmp_path, s
         assert "-----> Mine app detected" in said.lines
         assert said.lines[-1] == DEPLOYED
         assert place.leftovers == []
+
+
+@pytest.mark.parametrize(
+    ("since", "formations"),
+    [("nothing", 0), ("a worker is up", 0), ("it is up", 1), ("somebody has scaled", 1), ("deleted", 0)],
+)
+async def test_a_first_push_that_died_with_us_is_taken_back_unless_it_came_to_something(
+    tmp_path, store, clock, since, formations
+):
+    """The pusher saw it fail, and the branch has not moved: nothing is half done, and the same push can come again."""
+    app = await make_app(store)
+    types = {"web": ProcessType(args=["serve"]), "worker": ProcessType(args=["work"])}
+    release = await make_release(store, app, types)
+
+    def happen(tx):
+        changes.set_app_release(tx, app.id, release.id)
+        changes.scale_initially(tx, app.id, release.id, "web")
+        match since:
+            case "a worker is up" | "it is up":
+                kind = "worker" if "worker" in since else "web"
+                job = Job(uuid=JobID("one"), app=app.id, release=release.id, type=kind, state=JobState.UP)
+                changes.put_job(tx, job, formation=True)
+            case "somebody has scaled":
+                changes.create_scale_request(tx, app.id, release.id, {"worker": 2}, None)
+            case "deleted":
+                changes.delete_app(tx, app.id)
+
+    await store.transact(happen)
+    for _ in range(2):
+        async with (
+            open_fake_engine(clock=clock) as engine,
+            open_receive(build_settings(tmp_path), store, Keyring(store, clock), engine, clock),
+        ):
+            assert len(await store.read(lambda db: queries.formations(db, app.id))) == formations
+    if since == "nothing":
+        assert (await store.read(lambda db: queries.app(db, app.id))).release == release.id

@@ -24,6 +24,7 @@ from .formations import (
     set_formation,
 )
 from .garbage import collect_releases
+from .initial import scale_initially, take_back_initial_scale, take_back_initial_scales
 from .jobs import put_job, record_job, stop_job
 from .keys import add_key, remove_key
 from .releases import create_artifact, create_release, delete_release, set_app_release
@@ -93,11 +94,14 @@ __all__ = [
     "record_job",
     "remove_key",
     "remove_resource_app",
+    "scale_initially",
     "set_app_release",
     "set_cluster_value",
     "set_formation",
     "stop_job",
     "switch_domain",
+    "take_back_initial_scale",
+    "take_back_initial_scales",
     "update_app",
     "update_route",
 ]

@@ -81,6 +81,7 @@ def drop_formation(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Non
         return
     superseded = _cancel_pending(tx, app_id, release_id)
     tx.execute("DELETE FROM formations WHERE app = ? AND release = ?", (app_id, release_id))
+    _forget_first(tx, app_id, release_id)
     request = _request(tx, old, dict.fromkeys(old.processes, 0), None, ScaleState.COMPLETE)
     _emit(tx, request, superseded)
 
@@ -112,10 +113,16 @@ def _scale(
            ON CONFLICT (app, release) DO UPDATE SET total = excluded.total, doc = excluded.doc""",
         (formation.app, formation.release, formation.total, rows.doc(formation)),
     )
+    _forget_first(tx, formation.app, formation.release)
     superseded = _cancel_pending(tx, formation.app, formation.release)
     request = _request(tx, old, asked[0], asked[1], ScaleState.PENDING)
     _emit(tx, request, superseded)
     return request
+
+
+def _forget_first(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> None:
+    """A formation somebody has changed is no longer the first push's alone, see `initial`."""
+    tx.execute("DELETE FROM initial_scales WHERE app = ? AND release = ?", (app_id, release_id))
 
 
 def _emit(tx: Transaction, request: ScaleRequest, superseded: Sequence[ScaleRequest]) -> None:

@@ -69,6 +69,9 @@ def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | 
             rows.doc(stored),
         ),
     )
+    if state is JobState.UP:  # of a first push, see `initial`
+        of_type = (stored.app, stored.release, stored.type)
+        tx.execute("DELETE FROM initial_scales WHERE app = ? AND release = ? AND type = ?", of_type)
     if state is JobState.DOWN:
         release_volumes(tx, stored.uuid)
     elif stored.volumes and (old is None or old.volumes != stored.volumes):
