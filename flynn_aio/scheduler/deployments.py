@@ -23,12 +23,16 @@ from ..model import (
     full_job_id,
 )
 from ..store import DeploymentInProgress
+from . import sirenia
 from .step import DropFormation, FinishDeployment, NoteStep, Observed, SetFormation, Write
 from .strategies import Balance, Counts, next_balance
 from .volumes import handed_over
 
 TOLERATED_FAILURES = 5
 """Jobs of the new release that may go down in one step; one more ends the deployment."""
+
+NEVER_ROLLED_BACK = (Strategy.SIRENIA, Strategy.DISCOVERD_META)
+"""What a new database has written, an old one might not read."""
 
 UP, DOWN = "up", "down"
 """What a step waits for, the first word of its note: new jobs to be up, or old ones to be down."""
@@ -83,14 +87,22 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
     release = observed.releases.get(deployment.new_release)
     if release is None:
         return _fail(deployment, f"release {deployment.new_release} was deleted during its deployment; push again")
+    goal = goal_of(deployment, release)
+    now_at = Balance(app.counts(deployment.old_release), app.counts(deployment.new_release))
+    if refused := _refusal(deployment, goal, release):
+        return _fail(deployment, refused)
+    database = ""
+    if deployment.strategy is Strategy.SIRENIA:
+        before = observed.releases.get(deployment.old_release) if deployment.old_release else None
+        database = sirenia.database_type(before, release)
+        if refused := sirenia.refusal(database, release, started=not moving.step and bool(now_at.new.get(database))):
+            return _fail(deployment, refused)
     advance = next_balance(
         deployment.strategy or Strategy.ALL_AT_ONCE,
         batch_size=deployment.deploy_batch_size,
         exclusive=app.handed_over(deployment.old_release, release),
+        database=database,
     )
-    if advance is None:
-        return _fail(deployment, _unknown_strategy(deployment))
-    goal = goal_of(deployment, release)
     if moving.step:
         if len(moving.failures) > TOLERATED_FAILURES:
             return _fail(deployment, start_failure(moving.failures[TOLERATED_FAILURES]))
@@ -101,20 +113,18 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
                 return Progress(wake_at=deadline)
             return _fail(deployment, _timed_out(deployment, lack, app, observed), lack.job)
 
-    now_at = Balance(app.counts(deployment.old_release), app.counts(deployment.new_release))
     if not moving.step and any(now_at.new.values()):
         return Progress((_scale_new(deployment, now_at.new), _note(deployment, UP, now_at.new)))  # is it well?
     following = advance(now_at, goal)
+    told = tuple(sirenia.moves(deployment, moving.step, now_at, following, kind=database)) if database else ()
     if following is None:
-        return Progress(
-            (
-                *_scale_old(deployment, app, dict.fromkeys(now_at.old, 0)),
-                FinishDeployment(deployment.app, deployment.id),
-            )
-        )
+        leaving = _scale_old(deployment, app, dict.fromkeys(now_at.old, 0))
+        return Progress((*told, *leaving, FinishDeployment(deployment.app, deployment.id)))
     if following.new != now_at.new:
-        return Progress((_scale_new(deployment, following.new), _note(deployment, UP, following.new)))
-    return Progress((*_scale_old(deployment, app, following.old), _note(deployment, DOWN, following.old)))
+        note = _note(deployment, UP, _changed(now_at.new, following.new))
+        return Progress((*told, _scale_new(deployment, following.new), note))
+    note = _note(deployment, DOWN, _changed(now_at.old, following.old))
+    return Progress((*told, *_scale_old(deployment, app, following.old), note))
 
 
 def _waiting_since(moving: DeploymentInProgress, observed: Observed, now: Time) -> Time:
@@ -146,6 +156,10 @@ def _note(deployment: Deployment, kind: str, counts: Counts) -> NoteStep:
     return NoteStep(deployment.app, deployment.id, f"{kind} {said}")
 
 
+def _changed(before: Counts, after: Counts) -> Counts:
+    return {kind: count for kind, count in after.items() if before.get(kind) != count}
+
+
 def _scale_new(deployment: Deployment, counts: Counts) -> SetFormation:
     return SetFormation(deployment.app, deployment.new_release, counts, deployment.tags or {})
 
@@ -156,12 +170,15 @@ def _scale_old(deployment: Deployment, app: Surroundings, counts: Counts) -> tup
 
 
 def _fail(deployment: Deployment, error: str, blamed: Job | None = None) -> Progress:
-    """Put the old formation back as it was, forget the new one, and say why."""
+    """Put the old formation back as it was, forget the new one, and say why. Databases stay as they are."""
     quote = blamed.uuid if blamed else None
+    finish = FinishDeployment(deployment.app, deployment.id, error, quote)
+    if deployment.strategy in NEVER_ROLLED_BACK:
+        return Progress((finish,))
     undone: list[Write] = [DropFormation(deployment.app, deployment.new_release)]
     if old := deployment.old_release:
         undone.insert(0, SetFormation(deployment.app, old, deployment.processes or {}, deployment.tags or {}))
-    return Progress((*undone, FinishDeployment(deployment.app, deployment.id, error, quote)))
+    return Progress((*undone, finish))
 
 
 def _lacks_up(deployment: Deployment, goal: Counts, app: Surroundings) -> Iterator[Lack]:
@@ -193,7 +210,10 @@ def _timed_out(deployment: Deployment, lack: Lack, app: Surroundings, observed: 
     sentences = [f"{lack.what} after {seconds} s"]
     if lack.job:
         sentences.append(f"job {full_job_id(lack.job.uuid)}: {_doing(lack.job, observed)}")
-    sentences.append(f"release {deployment.old_release} keeps serving")
+    if deployment.strategy in NEVER_ROLLED_BACK:
+        sentences.append(f"nothing was rolled back: see `flynn -a {name} scale -a`")
+    else:
+        sentences.append(f"release {deployment.old_release} keeps serving")
     look = f"see `flynn -a {name} log -j {full_job_id(lack.job.uuid)}`, or " if lack.job else ""
     sentences.append(f"{look}allow more time with `flynn -a {name} deployment timeout {2 * seconds}`")
     return "; ".join(sentences)
@@ -217,9 +237,14 @@ def _doing(job: Job, observed: Observed) -> str:
     return "has not been started yet"
 
 
-def _unknown_strategy(deployment: Deployment) -> str:
+def _refusal(deployment: Deployment, goal: Counts, release: Release) -> str | None:
+    """Return why a release cannot be deployed with the strategy of its app."""
+    if deployment.strategy is not Strategy.DISCOVERD_META:
+        return None
+    services = sorted({release.processes[kind].service for kind, count in goal.items() if count} - {""})
+    if not services:
+        return None
     return (
-        f"cannot deploy with the strategy {deployment.strategy}: it needs a database to deploy; "
-        f"set the app's strategy to {Strategy.ALL_AT_ONCE}, {Strategy.ONE_BY_ONE}, "
-        f"{Strategy.IN_BATCHES} or {Strategy.ONE_DOWN_ONE_UP}"
+        f"cannot deploy with the strategy {deployment.strategy}: it waits for what the service {services[0]} says of "
+        f"its own deployment, and no service here can; use {Strategy.ONE_BY_ONE} or {Strategy.ONE_DOWN_ONE_UP}"
     )

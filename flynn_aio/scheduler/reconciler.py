@@ -268,11 +268,13 @@ def _read(
 
 
 def _releases(db: Database, desired: Desired) -> dict[ReleaseID, Release]:
-    """Return what the unfinished deployments move to."""
+    """Return what the unfinished deployments move from and to."""
     releases: dict[ReleaseID, Release] = {}
     for moving in desired.deployments:
-        with suppress(NotFound):  # deleted meanwhile: the plan ends its deployment
-            releases[moving.deployment.new_release] = queries.release(db, moving.deployment.new_release)
+        for release in (moving.deployment.old_release, moving.deployment.new_release):
+            with suppress(NotFound):  # deleted meanwhile: the plan ends its deployment
+                if release:
+                    releases[release] = queries.release(db, release)
     return releases
 
 

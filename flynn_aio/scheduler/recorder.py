@@ -6,7 +6,17 @@ from msgspec.structs import replace
 
 from ..model import Job, JobID, JobState
 from ..store import Transaction, changes, queries
-from .step import AddVolume, CompleteScale, DropFormation, FinishDeployment, NoteStep, PutJob, SetFormation, Write
+from .step import (
+    AddVolume,
+    CompleteScale,
+    DropFormation,
+    FinishDeployment,
+    NoteStep,
+    PutJob,
+    SetFormation,
+    TellJob,
+    Write,
+)
 
 
 def record_all(tx: Transaction, writes: Iterable[Write]) -> None:
@@ -45,5 +55,7 @@ def _record(tx: Transaction, write: Write) -> None:
                 changes.delete_formation(tx, write.app, write.release)
         case NoteStep():
             changes.note_deployment_step(tx, write.deployment, write.step)
+        case TellJob():
+            changes.tell_deployment_job(tx, write.deployment, write.release, write.type, write.state)
         case FinishDeployment():
             changes.finish_deployment(tx, write.deployment, error=write.error)

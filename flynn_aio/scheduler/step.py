@@ -15,6 +15,7 @@ from ..model import (
     ExpandedFormation,
     Job,
     JobID,
+    JobState,
     Release,
     ReleaseID,
     ScaleRequestID,
@@ -48,7 +49,7 @@ class Observed:
         dead: jobs whose health check gave them up, and why.
         waiting: jobs that run and do not serve, and what they were last seen waiting for.
         told: listed jobs of which there is no more to record: they are down, or of no app of ours.
-        releases: what the unfinished deployments move to.
+        releases: what the unfinished deployments move from and to.
         spent: volumes the engine lists that are destroyed as far as rows go.
         steady_since: since when the engine has answered without a break, and nobody has set the clock.
     """
@@ -182,6 +183,17 @@ class NoteStep:
 
 
 @dataclass(frozen=True, slots=True)
+class TellJob:
+    """A deployment has moved a job of its database, or begins to: a `running` event."""
+
+    app: AppID
+    deployment: DeploymentID
+    release: ReleaseID
+    type: str
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True)
 class FinishDeployment:
     """A deployment is over; without an error it has succeeded.
 
@@ -195,7 +207,7 @@ class FinishDeployment:
     quote: JobID | None = None
 
 
-Write = PutJob | AddVolume | CompleteScale | SetFormation | DropFormation | NoteStep | FinishDeployment
+Write = PutJob | AddVolume | CompleteScale | SetFormation | DropFormation | NoteStep | TellJob | FinishDeployment
 
 
 @dataclass(frozen=True, slots=True)

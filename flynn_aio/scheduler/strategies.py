@@ -29,30 +29,32 @@ Next = Callable[[Balance, Counts], Balance | None]
 ``None`` at the end. What is left of the old one then goes without anybody waiting for it."""
 
 
-def next_balance(strategy: Strategy, *, batch_size: int | None, exclusive: Collection[str] = ()) -> Next | None:
-    """Return how `strategy` goes on, or ``None`` when it is not one of ours.
+def next_balance(
+    strategy: Strategy, *, batch_size: int | None, exclusive: Collection[str] = (), database: str = ""
+) -> Next:
+    """Return how `strategy` goes on.
 
     Args:
         batch_size: jobs per batch of `in-batches`; by default one per host, so one.
         exclusive: the types whose new jobs need what only an old one can give back. Whatever the strategy,
             they go one down, one up, and last: if the others fail, none of them was disturbed.
+        database: the type `sirenia` is about.
     """
+    if strategy is Strategy.SIRENIA:
+        return partial(database_first, database=database)
     advance = _advance(strategy, batch_size)
-    return partial(_exclusive_last, advance=advance, exclusive=exclusive) if advance and exclusive else advance
+    return partial(_exclusive_last, advance=advance, exclusive=exclusive) if exclusive else advance
 
 
-def _advance(strategy: Strategy, batch_size: int | None) -> Next | None:
+def _advance(strategy: Strategy, batch_size: int | None) -> Next:
     match strategy:
         case Strategy.ALL_AT_ONCE:
             return all_at_once
-        case Strategy.ONE_BY_ONE:
-            return partial(in_batches, size=1)
         case Strategy.IN_BATCHES:
             return partial(in_batches, size=batch_size or 1)
         case Strategy.ONE_DOWN_ONE_UP:
             return one_down_one_up
-        case _:
-            return None
+    return partial(in_batches, size=1)
 
 
 def _exclusive_last(now: Balance, goal: Counts, *, advance: Next, exclusive: Collection[str]) -> Balance | None:
@@ -87,3 +89,10 @@ def one_down_one_up(now: Balance, goal: Counts) -> Balance | None:
         if new < wanted:
             return Balance(now.old, {**now.new, kind: new + 1})
     return None
+
+
+def database_first(now: Balance, goal: Counts, *, database: str) -> Balance | None:
+    """A database one down, one up: two of them never share their data. Then the other types a job at a time."""
+    first = {database: goal[database]} if database in goal else {}
+    others = {kind: count for kind, count in goal.items() if kind != database}
+    return one_down_one_up(now, first) or in_batches(now, others, size=1)

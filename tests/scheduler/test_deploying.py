@@ -169,15 +169,3 @@ async def test_only_types_that_run_and_that_the_new_release_has_are_deployed(aut
         await world.wait_deployed(await world.deploy(app, new))
         [job] = await world.wait_up(app, 1)
         assert (job.type, job.release) == ("web", new.id)
-
-
-async def test_a_strategy_for_databases_fails_with_a_way_out(autojump_clock, world):
-    app, old = await world.app(strategy=Strategy.SIRENIA)
-    async with world.scheduler():
-        await world.scale(app, old, printer=1)
-        before = await world.wait_up(app, 1)
-        new = await make_release(world.store, app, PRINTER, COLOUR="blue")
-        ended, error = await world.wait_deployed(await world.deploy(app, new))
-        assert ended.status is DeploymentStatus.FAILED
-        assert "all-at-once" in error
-        assert await world.wait_up(app, 1) == before

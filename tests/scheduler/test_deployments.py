@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from flynn_aio.model import JobID, JobState, ReleaseID, Strategy
+from flynn_aio.model import JobID, JobState, ProcessType, ReleaseID, Strategy
 from flynn_aio.scheduler.deployments import Progress, Surroundings, goal_of, proceed
 from flynn_aio.scheduler.step import DropFormation, FinishDeployment, NoteStep, SetFormation
 
@@ -142,10 +142,18 @@ def test_a_new_release_that_was_deleted_meanwhile_is_given_up():
     assert "release new was deleted" in finished(failed).error
 
 
-@pytest.mark.parametrize("strategy", [Strategy.SIRENIA, Strategy.DISCOVERD_META])
-def test_a_strategy_that_is_not_ours_fails_before_anything_moves(strategy):
-    error = finished(go(moving(strategy=strategy), app(formation(web=2), jobs=TWO_OLD))).error
-    assert error.startswith(f"cannot deploy with the strategy {strategy}")
+def test_no_service_here_can_say_how_far_its_own_deployment_is():
+    releases = {NEW: release("new", {"web": ProcessType(service="hello-web")})}
+    failed = go(moving(strategy=Strategy.DISCOVERD_META), app(formation(web=2), jobs=TWO_OLD), releases=releases)
+    assert len(failed.writes) == 1  # nothing had moved, and nothing does
+    error = finished(failed).error
+    assert error.startswith("cannot deploy with the strategy discoverd-meta: it waits for what the service hello-web")
+    assert error.endswith("use one-by-one or one-down-one-up")
+
+
+def test_types_without_a_service_have_nothing_to_say_and_go_one_by_one():
+    progress = go(moving(strategy=Strategy.DISCOVERD_META), app(formation(web=2), jobs=TWO_OLD))
+    assert progress.writes[-1] == NoteStep(APP.id, "deployment", "up web=1")
 
 
 def test_new_types_and_idle_ones_are_not_started():

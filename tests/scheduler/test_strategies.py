@@ -85,9 +85,16 @@ def test_what_the_new_release_has_already_is_not_done_again():
     assert walk(Strategy.ALL_AT_ONCE, {"web": 2}, {"web": 2}, new={"web": 2}) == []
 
 
-@pytest.mark.parametrize("strategy", [Strategy.SIRENIA, Strategy.DISCOVERD_META])
-def test_the_strategies_of_databases_are_not_ours(strategy):
-    assert next_balance(strategy, batch_size=None) is None
+def test_a_database_goes_down_before_it_comes_up_and_before_all_others():
+    advance = next_balance(Strategy.SIRENIA, batch_size=None, database="postgres")
+    goal = {"postgres": 1, "api": 1}
+    balance, seen = Balance(goal, {}), []
+    while (following := advance(balance, goal)) is not None:
+        balance = following
+        seen.append(
+            (balance.old["postgres"], balance.new.get("postgres", 0), balance.old["api"], balance.new.get("api", 0))
+        )
+    assert seen == [(0, 0, 1, 0), (0, 1, 1, 0), (0, 1, 1, 1), (0, 1, 0, 1)]
 
 
 SIMPLE = [Strategy.ALL_AT_ONCE, Strategy.ONE_BY_ONE, Strategy.IN_BATCHES, Strategy.ONE_DOWN_ONE_UP]

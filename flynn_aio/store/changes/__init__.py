@@ -7,7 +7,7 @@ wait for. A change that raises has written nothing.
 from .apps import create_app, delete_app, fail_app_deletion, update_app
 from .backups import begin_backup, end_interrupted_backups, finish_backup
 from .cluster import set_cluster_value
-from .deployments import create_deployment, finish_deployment, note_deployment_step
+from .deployments import create_deployment, finish_deployment, note_deployment_step, tell_deployment_job
 from .domain import (
     begin_domain_migration,
     cluster_env,
@@ -102,6 +102,7 @@ __all__ = [
     "switch_domain",
     "take_back_initial_scale",
     "take_back_initial_scales",
+    "tell_deployment_job",
     "update_app",
     "update_route",
 ]

@@ -6,7 +6,7 @@ Source: `deploy.md` §2, §4.
 from msgspec.structs import replace
 
 from ...errors import NotFound, ValidationError
-from ...model import AppID, Deployment, DeploymentEvent, DeploymentID, DeploymentStatus, ReleaseID
+from ...model import AppID, Deployment, DeploymentEvent, DeploymentID, DeploymentStatus, JobState, ReleaseID
 from .. import queries, rows
 from ..transaction import Transaction
 from .garbage import collect_releases
@@ -69,6 +69,26 @@ def note_deployment_step(tx: Transaction, deployment_id: DeploymentID, step: str
         "UPDATE deployments SET step = ?, step_started_at = ? WHERE id = ? AND NOT finished",
         (step, tx.now.sortable, deployment_id),
     )
+
+
+def tell_deployment_job(
+    tx: Transaction, deployment_id: DeploymentID, release: ReleaseID, job_type: str, job_state: JobState
+) -> None:
+    """Tell those who watch a deployment what became of one of its jobs; it is `running` from now on."""
+    deployment = queries.deployment(tx.db, deployment_id)
+    if deployment.finished_at is not None:
+        return
+    running = replace(deployment, status=DeploymentStatus.RUNNING)
+    tx.execute("UPDATE deployments SET doc = ? WHERE id = ?", (rows.doc(running), deployment_id))
+    event = DeploymentEvent(
+        app=running.app,
+        deployment=running.id,
+        release=release,
+        status=running.status,
+        job_type=job_type,
+        job_state=job_state,
+    )
+    tx.emit("deployment", deployment_id, event, app=running.app)
 
 
 def finish_deployment(tx: Transaction, deployment_id: DeploymentID, *, error: str = "") -> Deployment:
