@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import IO
 
@@ -85,7 +86,7 @@ class ByHand:
     def run(self) -> float:
         """Run the slug until it answers; return the seconds that took. The container is gone afterwards."""
         # Another address each time: the kernel remembers for a while which container had an old one.
-        address = f"100.103.0.{128 + FIRST_ADDRESS + next(self._addresses)}"
+        address = str(IPv4Network(SUBNET)[FIRST_ADDRESS + next(self._addresses)])
         name = f"{self.network}-{address.rpartition('.')[2]}"
         started = time.perf_counter()
         self.podman(

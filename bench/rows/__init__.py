@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..figures import Row
 from ..place import Place
-from . import apps, client, env, idle, memory, push, rollback, start, streams
+from . import apps, client, crash, env, idle, memory, push, rollback, start, streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,7 @@ SUBJECTS: dict[str, Callable[[Place, Effort], Sequence[Row]]] = {
     "push": lambda place, effort: push.measure(place, times=effort.pushes),
     "env": lambda place, effort: env.measure(place, times=effort.changes),
     "rollback": lambda place, effort: rollback.measure(place, times=effort.changes),
+    "crash": lambda place, effort: crash.measure(place, times=effort.changes),
     "memory": lambda place, effort: memory.measure(place),
     "idle": lambda place, effort: idle.measure(place, seconds=effort.idle_s),
     "streams": lambda place, effort: streams.measure(place, seconds=effort.round_s, rounds=effort.rounds),
