@@ -57,6 +57,8 @@ def test_the_defined_in_upstream_are_all_there():
         "Health checks, host, volumes",
         "Databases, cluster, rest",
         "B. Upstream's controller unit tests",
+        "C. Upstream's scheduler unit tests",
+        "F. Upstream's host unit tests",
     ]
     for title, number, found in sections:
         names = [name for name, _ in found]

@@ -51,8 +51,7 @@ def _record(tx: Transaction, write: Write) -> None:
         case SetFormation():
             changes.set_formation(tx, write.app, write.release, write.processes, write.tags)
         case DropFormation():
-            if queries.find_formation(tx.db, write.app, write.release):
-                changes.delete_formation(tx, write.app, write.release)
+            changes.drop_formation(tx, write.app, write.release)
         case NoteStep():
             changes.note_deployment_step(tx, write.deployment, write.step)
         case TellJob():

@@ -84,7 +84,7 @@ async def test_a_key_for_builds_is_set_on_gitreceive_at_once(client):
 
 async def test_limits_of_a_system_app_are_refused(client):
     release = (await client.get("/apps/controller/release")).json()
-    release["processes"]["web"]["resources"]["memory"] = {"limit": 1}
+    release["processes"]["web"]["resources"]["memory"] = {"limit": 2**26}
     del release["id"]
     answer = await client.post("/releases", release)
     assert answer.status == 400

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from flynn_aio.errors import Conflict, NotFound, ObjectExists, ValidationError
 from flynn_aio.model import (
+    CRITICAL_META,
     App,
     Artifact,
     DeploymentStatus,
@@ -188,6 +189,30 @@ async def test_scaling_names_some_types_and_keeps_the_others(store):
         ("scale_request_cancelation", "cancelled"),
         ("scale_request", "cancelled"),
     ]
+
+
+async def test_the_last_jobs_of_a_critical_app_stay(store):
+    app = await make_app(store)
+    await store.transact(lambda tx: changes.update_app(tx, app.id, meta={CRITICAL_META: "true"}))
+    old, new = await make_release(store, app), await make_release(store, app)
+
+    async def scale(release, count):
+        processes = None if count is None else {"web": count}
+        return await store.transact(lambda tx: changes.put_formation(tx, app.id, release.id, processes, None))
+
+    async def refused(change):
+        with pytest.raises(ValidationError, match="^refusing to scale down critical app hello: "):
+            await store.transact(change)
+
+    await scale(old, 2)
+    await scale(old, 1)
+    await refused(lambda tx: changes.put_formation(tx, app.id, old.id, None, None))
+    await refused(lambda tx: changes.create_scale_request(tx, app.id, old.id, {"web": 0}, None))
+    await refused(lambda tx: changes.delete_formation(tx, app.id, old.id))
+    await scale(new, 1)
+    await scale(old, None)
+    await refused(lambda tx: changes.put_formation(tx, app.id, new.id, {"web": 0}, None))
+    await store.transact(lambda tx: changes.delete_app(tx, app.id))
 
 
 async def test_a_scale_that_cannot_be_is_refused(store):

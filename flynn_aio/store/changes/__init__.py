@@ -20,6 +20,7 @@ from .formations import (
     complete_scale_request,
     create_scale_request,
     delete_formation,
+    drop_formation,
     put_formation,
     set_formation,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "delete_resource",
     "delete_route",
     "delete_sink",
+    "drop_formation",
     "end_app_deletion",
     "end_interrupted_backups",
     "end_provisioning",

@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from ...errors import NotFound, ValidationError
-from ...model import AppID, DeprecatedScale, Formation, Release, ReleaseID, ScaleRequest, ScaleRequestID, ScaleState
+from ...model import (
+    CRITICAL_META,
+    AppID,
+    DeprecatedScale,
+    Formation,
+    Release,
+    ReleaseID,
+    ScaleRequest,
+    ScaleRequestID,
+    ScaleState,
+)
 from .. import queries, rows
 from ..transaction import Transaction
 from .builtin import refuse_builtin
@@ -29,6 +39,7 @@ def create_scale_request(
     if processes is None and tags is None:
         raise ValidationError("scale request must have either processes or tags set")
     old = queries.find_formation(tx.db, app_id, release_id) or Formation(app=app_id, release=release_id)
+    _keep_critical(tx, old, _merged(old.processes, processes or {}))
     return _scale(
         tx,
         old,
@@ -44,6 +55,7 @@ def put_formation(
     """Change the counts that are named, as `create_scale_request`; without any, all become 0."""
     old = queries.find_formation(tx.db, app_id, release_id) or Formation(app=app_id, release=release_id)
     wanted = dict.fromkeys(old.processes, 0) if processes is None else processes
+    _keep_critical(tx, old, _merged(old.processes, wanted))
     return _scale(
         tx, old, _merged(old.processes, wanted), _plain_tags(old.tags) | _plain_tags(tags or {}), asked=(wanted, tags)
     )
@@ -70,7 +82,7 @@ def delete_formation(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> N
         NotFound: there is none.
     """
     refuse_builtin(tx, app_id, SCALED)
-    queries.formation(tx.db, app_id, release_id)
+    _keep_critical(tx, queries.formation(tx.db, app_id, release_id), {})
     drop_formation(tx, app_id, release_id)
 
 
@@ -134,6 +146,18 @@ def _emit(tx: Transaction, request: ScaleRequest, superseded: Sequence[ScaleRequ
         prev_processes=request.old_processes, processes=request.new_processes, release=request.release
     )
     tx.emit("scale", f"{request.app}:{request.release}", scale, app=request.app)
+
+
+def _keep_critical(tx: Transaction, old: Formation, processes: Processes) -> None:
+    """Refuse to stop the last jobs of an app that others need. Source: `jobs.md` §4."""
+    app = queries.app(tx.db, old.app)
+    others = "SELECT 1 FROM formations WHERE app = ? AND release != ? AND total > 0"
+    if app.meta.get(CRITICAL_META) != "true" or old.total == 0 or any(processes.values()):
+        return
+    if not tx.execute(others, (old.app, old.release)):
+        raise ValidationError(
+            f"refusing to scale down critical app {app.name}: others need it; its meta {CRITICAL_META} says so"
+        )
 
 
 def _check(release: Release, processes: Processes) -> None:
