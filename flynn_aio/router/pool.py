@@ -7,7 +7,7 @@ between looking and sending is the business of `exchange`.
 
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 import trio
 
@@ -88,7 +88,7 @@ class Pool:
 
     def backend(self, instance: Instance) -> Backend:
         """Return the backend at an instance's address. An address that went to another job is another backend."""
-        key = (instance.addr, JobID(instance.meta.get(JOB_META, "")))
+        key = _place(instance)
         found = self._backends.get(key)
         if found is None:
             found = self._backends[key] = Backend(*key)
@@ -104,7 +104,7 @@ class Pool:
 
     def load(self, instance: Instance) -> int:
         """How many exchanges an instance has in flight."""
-        found = self._backends.get((instance.addr, JobID(instance.meta.get(JOB_META, ""))))
+        found = self._backends.get(_place(instance))
         return found.in_flight if found else 0
 
     def begin(self, backend: Backend, *, drains: bool) -> None:
@@ -156,15 +156,24 @@ class Pool:
         else:
             backend.kept.append((trio.current_time(), connection))
 
+    def retire(self, instances: Iterable[Instance]) -> None:
+        """Forget the backends at these instances, which have left; their last exchanges go on."""
+        for instance in instances:
+            self._retire(_place(instance))
+
     def retain(self, instances: Iterable[Instance]) -> None:
-        """Forget backends that are no longer registered; their last exchanges go on."""
-        current = {(instance.addr, instance.meta.get(JOB_META, "")) for instance in instances}
-        for key, backend in list(self._backends.items()):
-            if key not in current:
-                backend.retired = True
-                self._close_kept(backend, older_than=trio.current_time())
-                if not backend.in_flight:
-                    del self._backends[key]
+        """Forget every backend that is at none of these: a late exchange may have made one of an instance that left."""
+        current = {_place(instance) for instance in instances}
+        for key in [key for key in self._backends if key not in current]:
+            self._retire(key)
+
+    def _retire(self, key: tuple[str, JobID]) -> None:
+        backend = self._backends.get(key)
+        if backend is not None:
+            backend.retired = True
+            self._close_kept(backend, older_than=trio.current_time())
+            if not backend.in_flight:
+                del self._backends[key]
 
     def tidy(self) -> None:
         """Close connections nobody has used for `KEPT_S`."""
@@ -175,6 +184,19 @@ class Pool:
     def _close_kept(self, backend: Backend, *, older_than: float) -> None:
         while backend.kept and backend.kept[0][0] <= older_than:
             backend.kept.pop(0)[1].wire.close()
+
+
+def departed(before: Mapping[str, Sequence[Instance]], now: Mapping[str, Sequence[Instance]]) -> Iterator[Instance]:
+    """Yield the instances that are no longer there, by service; a service nothing of which moved is not looked into."""
+    for service, were in before.items():
+        are = now.get(service, ())
+        if are is not were:
+            staying = {_place(instance) for instance in are}
+            yield from (instance for instance in were if _place(instance) not in staying)
+
+
+def _place(instance: Instance) -> tuple[str, JobID]:
+    return instance.addr, JobID(instance.meta.get(JOB_META, ""))
 
 
 async def dial(addr: str) -> socket.socket:

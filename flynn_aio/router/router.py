@@ -7,7 +7,7 @@ moment; nothing is copied per request, and a change costs no connection.
 import logging
 import ssl
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from secrets import token_bytes
@@ -16,14 +16,14 @@ import trio
 
 from ..discoverd import Services
 from ..errors import FlynnError, Unavailable
-from ..model import JOB_META, JobID
+from ..model import JOB_META, Instance, JobID
 from ..settings import RouterSettings
 from ..store import Database, EventFilter, Overflow, Store, Transaction, changes, queries
 from .domains import Domains
 from .forward import Upstreams
 from .listener import Front, Listeners, open_listening
 from .pages import Pages
-from .pool import Dial, Pool
+from .pool import Dial, Pool, departed
 from .sticky import CookieKey
 from .table import Table
 from .tcp import TcpRoutes
@@ -132,16 +132,20 @@ class Router:
     async def follow_services(self) -> None:
         """Forget backends that left, and wake those who wait for that."""
         watch = self._services.snapshot
+        before: Mapping[str, Sequence[Instance]] = {}
         while True:
-            seen = watch.version
-            self.upstreams.pool.retain(each for instances in watch.value.instances.values() for each in instances)
+            seen, now = watch.version, watch.value.instances
+            self.upstreams.pool.retire(departed(before, now))
             self.upstreams.pool.drained.ring()
+            before = now
             await watch.moved_past(seen)
 
     async def tidy(self) -> None:
         """Close what nobody used for a while, until cancelled."""
         while True:
             await trio.sleep(TIDY_S)
+            instances = self._services.snapshot.value.instances
+            self.upstreams.pool.retain(each for found in instances.values() for each in found)
             self.upstreams.pool.tidy()
 
 
