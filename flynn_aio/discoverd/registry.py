@@ -77,7 +77,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._jobs: dict[JobID, tuple[Endpoint, ...]] = {}
-        self._of_app: dict[AppID, set[JobID]] = {}
+        self._of_app: dict[AppID, list[JobID]] = {}
         self._answering: dict[EndpointKey, Endpoint] = {}
         """Those that are to be registered."""
         self._registered: dict[str, dict[EndpointKey, Instance]] = {}
@@ -85,8 +85,9 @@ class Registry:
         self._reports: dict[EndpointKey, str] = {}
         self._dead: dict[JobID, str] = {}
         self._last_index = 0
-        self._moved_jobs: set[JobID] = set()
-        self._moved_services: set[str] = set()
+        self._moved_jobs: dict[JobID, None] = {}
+        self._moved_services: dict[str, None] = {}
+        """What the next snapshot has to look at, in the order it moved."""
         self._instances: dict[str, tuple[Instance, ...]] = {}
         self._up: set[JobID] = set()
         self._waiting: dict[JobID, str] = {}
@@ -106,7 +107,7 @@ class Registry:
         after: dict[EndpointKey, Endpoint] = {}
         for job, placed in present.items():
             endpoints = self._jobs[job] = tuple(endpoints_of(placed))
-            self._of_app.setdefault(placed.job.app, set()).add(job)
+            self._of_app.setdefault(placed.job.app, []).append(job)
             after |= {endpoint.key: endpoint for endpoint in endpoints}
 
         ended = tuple(key for key in before if key not in after)
@@ -120,10 +121,10 @@ class Registry:
         for endpoint in begun:
             if endpoint.create and endpoint.key.service not in self._registered:
                 self._registered[endpoint.key.service] = {}
-                self._moved_services.add(endpoint.key.service)
+                self._moved_services[endpoint.key.service] = None
             if endpoint.check is None:
                 self._answering[endpoint.key] = endpoint
-        self._moved_jobs.update(left, present)
+        self._moved_jobs |= dict.fromkeys((*left, *present))
         return Turnover(begun, ended)
 
     def answers(self, endpoint: Endpoint) -> None:
@@ -132,7 +133,7 @@ class Registry:
             if endpoint.key not in self._registered.get(endpoint.key.service, ()):
                 self._answering[endpoint.key] = endpoint
             self._reports.pop(endpoint.key, None)
-            self._moved_jobs.add(endpoint.key.job)
+            self._moved_jobs[endpoint.key.job] = None
 
     def is_silent(self, endpoint: Endpoint, report: str) -> None:
         """The endpoint does not answer, or no longer: deregister it, and remember why."""
@@ -170,14 +171,14 @@ class Registry:
             self._last_index += 1
             self._registered[key.service][key] = _instance(endpoint, self._last_index)
             del self._answering[key]
-            self._moved_services.add(key.service)
-        self._moved_jobs.add(key.job)
+            self._moved_services[key.service] = None
+        self._moved_jobs[key.job] = None
 
     def _deregister(self, key: EndpointKey) -> None:
         self._answering.pop(key, None)
         if self._registered.get(key.service, {}).pop(key, None):
-            self._moved_services.add(key.service)
-        self._moved_jobs.add(key.job)
+            self._moved_services[key.service] = None
+        self._moved_jobs[key.job] = None
 
     def _judge(self, job: JobID) -> None:
         """Say of a job whether it is up, and what it waits for."""

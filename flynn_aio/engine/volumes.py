@@ -92,6 +92,8 @@ def check_free(spec: JobSpec, held: Iterable[Collection[VolumeID]]) -> None:
     Raises:
         EngineError: another one has; it may be gone in a moment.
     """
+    if not spec.volumes:
+        return
     taken = {volume for volumes in held for volume in volumes}
     if in_use := [volume.id for volume in spec.volumes if volume.id in taken]:
         raise EngineError(f"volumes in use: {', '.join(in_use)}")

@@ -6,7 +6,7 @@ only compared, never remembered. Who has nothing to compare with – at the star
 finds that everything is news, and so what is missed here costs a delay, never a job.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..engine import JobStatus
@@ -111,8 +111,8 @@ def moved(before: Look, now: Look) -> set[AppID]:
     return apps
 
 
-def _by_identity(statuses: Iterable[JobStatus]) -> dict[int, JobStatus]:
-    return {id(status): status for status in statuses}
+def _by_identity(statuses: Collection[JobStatus]) -> dict[int, JobStatus]:
+    return dict(zip(map(id, statuses), statuses, strict=True))
 
 
 def _difference(before: frozenset[JobID], now: frozenset[JobID]) -> frozenset[JobID]:

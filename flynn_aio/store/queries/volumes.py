@@ -43,7 +43,7 @@ def known_volumes(db: Database, ids: Iterable[VolumeID]) -> set[VolumeID]:
 
 
 def destroyed_volumes(db: Database, ids: Collection[VolumeID], apps: Collection[AppID] | None = None) -> list[Volume]:
-    """Return those of these volumes that are destroyed.
+    """Return those of these volumes that are destroyed, oldest first.
 
     Args:
         apps: only theirs; ``None`` means those of all, and of none.
@@ -53,5 +53,5 @@ def destroyed_volumes(db: Database, ids: Collection[VolumeID], apps: Collection[
     which, values = of_apps("app", apps)
     found = fetch_all(db, f"SELECT id FROM volumes WHERE state = 'destroyed' AND {which}", values)
     spent = [volume for (volume,) in found if volume in ids]
-    sql = "SELECT doc FROM volumes WHERE id IN (SELECT value FROM json_each(?))"
+    sql = "SELECT doc FROM volumes WHERE id IN (SELECT value FROM json_each(?)) ORDER BY seq"
     return [rows.volume(text) for (text,) in fetch_all(db, sql, (rows.doc(spent),))]
