@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .bootstrap import cluster_domain, key_file, running_pid
-from .cli.flapping import flapping
+from .cli.trouble import troubles
 from .local import NoAnswer, https_port, open_api, state_of
 from .settings import MIB, Settings
 from .up import entry, log_file
@@ -21,12 +21,12 @@ LOW_DISK_BYTES = 16 * MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppStatus:
-    """An app with the number of its jobs in each state that is not `down`; `flapping` says what keeps ending."""
+    """An app with the number of its jobs in each state that is not `down`; `troubles` says what is not well."""
 
     name: str
     release: str
     jobs: dict[str, int]
-    flapping: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def _ask(settings: Settings, state: Mapping[str, Any]) -> tuple[list[AppStatus],
                 name=app["name"],
                 release=app.get("release", ""),
                 jobs=dict(Counter(job["state"] for job in jobs.get(app["id"], ()))),
-                flapping=list(flapping(jobs.get(app["id"], ()), now)),
+                troubles=troubles(jobs.get(app["id"], ()), now),
             )
             for app in api.ask("GET", "/apps")
             if app["meta"].get("flynn-system-app") != "true"
@@ -138,7 +138,7 @@ def _lines(report: Report) -> list[str]:
     for app in sorted(report.apps, key=lambda app: app.name):
         jobs = ", ".join(f"{count} {state}" for state, count in sorted(app.jobs.items())) or "nothing runs"
         lines.append(f"app       {app.name}: {jobs}")
-        lines += [f"          {sentence}; see: flynn -a {app.name} log -i" for sentence in app.flapping]
+        lines += [f"          {sentence}; see: flynn -a {app.name} log -i" for sentence in app.troubles]
     if report.wrong_keys:
         count, last = sum(wrong.count for wrong in report.wrong_keys), report.wrong_keys[0]
         others = f" and {len(report.wrong_keys) - 1} more" if len(report.wrong_keys) > 1 else ""

@@ -44,7 +44,7 @@ def test_credentials_of_one_that_was_killed_name_the_port_of_the_next_start(sett
 
 
 def test_an_app_that_keeps_ending_does_not_look_well():
-    app = AppStatus(name="shop", release="r", jobs={"up": 1}, flapping=["web keeps ending: 7 times in a row; next try"])
+    app = AppStatus(name="shop", release="r", jobs={"up": 1}, troubles=["web keeps ending: 7 times in a row; next try"])
     lines = _lines(Report(running=True, healthy=True, data_dir="/d", apps=[app]))
     assert lines[-2:] == [
         "app       shop: 1 up",

@@ -9,10 +9,10 @@ from typing import Any
 
 from .client import part
 from .failure import Failure
-from .flapping import flapping
 from .render import ago, table
 from .session import Session
 from .talk import show_json, show_raw, state, tell
+from .trouble import troubles
 from .usage import Args
 
 _SHOWN = frozenset({"up", "pending"})
@@ -21,7 +21,7 @@ _SHOWN = frozenset({"up", "pending"})
 def ps(args: Args, session: Session) -> None:
     """usage: flynn ps [-a] [-c] [-q] [-t <type>] [--json]
 
-    List the app's jobs, oldest first. Below them stands what keeps ending, why, and when it is tried again.
+    List the app's jobs, oldest first. Below them stands what keeps ending or does not serve, and why.
 
     Options:
         -a, --all          all jobs, not only those that run or wait to run
@@ -51,7 +51,7 @@ def ps(args: Args, session: Session) -> None:
         return
     now = datetime.now(UTC)
     _show(listed, now)
-    for sentence in flapping((job for job in jobs if wanted in ("", job.get("type") or "run")), now):
+    for sentence in troubles((job for job in jobs if wanted in ("", job.get("type") or "run")), now):
         tell(sentence)
 
 

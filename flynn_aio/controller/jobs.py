@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec.structs import replace
+
 from ..engine import JobSpec, one_off_spec, open_files_at_most
 from ..errors import NotFound, StartError, ValidationError
 from ..model import (
@@ -17,6 +19,7 @@ from ..model import (
     Artifact,
     Job,
     JobID,
+    JobState,
     NewJob,
     Release,
     as_uuid,
@@ -45,7 +48,7 @@ async def list_of_app(parts: Parts, request: Request) -> Reply | Stream:
     async def pages() -> AsyncGenerator[list[Job], None]:
         last: JobID | None = None
         while page := await parts.store.read(partial(queries.jobs, app_id=app.id, before=last)):
-            yield page
+            yield [_as_seen(parts, job) for job in page]
             last = page[-1].uuid
 
     return await in_pages(pages())
@@ -53,13 +56,21 @@ async def list_of_app(parts: Parts, request: Request) -> Reply | Stream:
 
 async def list_active(parts: Parts, request: Request) -> Reply:
     """List the jobs of all apps that are not down."""
-    return reply(await parts.store.read(queries.active_jobs))
+    return reply([_as_seen(parts, job) for job in await parts.store.read(queries.active_jobs)])
 
 
 async def get(parts: Parts, request: Request) -> Reply:
     """Show a job. As in Flynn, which app is named does not matter: it may be deleted by now."""
     job_id = _job_id(request)
-    return reply(await parts.store.read(lambda db: queries.job(db, job_id)))
+    return reply(_as_seen(parts, await parts.store.read(lambda db: queries.job(db, job_id))))
+
+
+def _as_seen(parts: Parts, job: Job) -> Job:
+    """Return a job with what its health check met, if it does not serve just now."""
+    if job.state is JobState.DOWN:
+        return job
+    met = parts.services.snapshot.value.waiting.get(job.uuid)
+    return replace(job, unhealthy=met) if met else job
 
 
 async def put(parts: Parts, request: Request) -> Reply:

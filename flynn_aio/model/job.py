@@ -35,6 +35,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         oom: it, or a child of its, was killed for lack of memory.
         last_end: how the job before it in this place ended: ``ended with exit status 1``.
         failing_since: when the first of those ended that were started again one after the other.
+        unhealthy: what its health check met last, while it runs and does not serve. Only in answers, never in events.
         flapping: its place keeps ending: three times in a row or more, and no job in it ran for five minutes since.
     """
 
@@ -59,6 +60,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_end: str = ""
     failing_since: Time | None = None
     flapping: bool = False
+    unhealthy: str = ""
 
 
 class PlacedJob(Struct, frozen=True, kw_only=True):

@@ -23,6 +23,11 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/crash":
             os._exit(3)
+        if path == "/break":
+            Handler.broken = True
+        if path == "/well" and getattr(Handler, "broken", False):
+            self.send_error(500)
+            return
         if path == "/hang":
             time.sleep(1000)
         places = {"/moved": "/well", "/elsewhere": "https://elsewhere.example/"}
@@ -186,6 +191,28 @@ def test_a_path_that_does_not_answer_fails_the_deployment_and_the_old_release_se
     assert failed.returncode == 1
     assert why in failed.stderr
     assert appliance.fetch(HOST).text.startswith("all is well")
+
+
+def test_what_is_up_and_does_not_serve_is_not_said_to_be_well(appliance, repo, update):
+    update(**checked(type="http", path="/well", interval=10**8))
+    appliance.fetch(HOST, "/break")
+    assert until(lambda: appliance.fetch(HOST).status == 503)
+    [up] = jobs(appliance, repo, "up")
+    assert up["unhealthy"].startswith("HTTP status 500 instead of 200 from 100.110.1.")
+    shown = appliance.flynn("ps", cwd=repo)
+    assert len(shown.stdout.splitlines()) == 2
+    assert f"web does not serve: job {up['id']} is up, and its health check met: HTTP status 500" in shown.stderr
+    assert "web does not serve" in appliance.aio("status").stdout
+
+
+def test_with_kill_down_it_is_replaced_and_says_why(appliance, repo, update):
+    update(**checked(type="http", path="/well", interval=10**8, kill_down=True))
+    before = appliance.fetch(HOST).text
+    appliance.fetch(HOST, "/break")
+    another_answer(appliance, before)
+    [up] = until(lambda: jobs(appliance, repo, "up"))
+    assert up["last_end"].startswith("was given up by its health check: HTTP status 500 instead of 200")
+    assert "unhealthy" not in up
 
 
 def test_what_could_never_work_is_refused_by_its_field(appliance, repo, update):

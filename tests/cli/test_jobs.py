@@ -137,3 +137,16 @@ def test_ps_says_it_once_for_each_type(person, controller):
 def test_ps_tells_when_the_next_try_is(person, controller):
     controller.on("GET /apps/shop/jobs", [flaps(run_at=since(seconds=-25))])
     assert " next try in 2" in person.flynn("ps").err
+
+
+def test_ps_says_what_runs_and_serves_nobody(person, controller):
+    met = "no answer from 100.100.0.5:8080 within 2.0 s, 9 probes in 18.0 s"
+    silent = {"uuid": "7", "id": "host0-7", "release": OLD, "type": "web", "state": "up", "unhealthy": met}
+    another = {**silent, "id": "host0-8"}
+    fresh = {**silent, "type": "clock", "state": "starting", "created_at": since(seconds=2)}
+    late = {**silent, "type": "worker", "state": "starting", "created_at": since(seconds=60)}
+    controller.on("GET /apps/shop/jobs", [silent, another, fresh, late])
+    assert person.flynn("ps").err.splitlines() == [
+        f"web does not serve: job host0-7 is up, and its health check met: {met}; so it is with 1 more",
+        f"worker does not serve: job host0-7 is starting, and its health check met: {met}",
+    ]

@@ -33,6 +33,7 @@ class Stage:
     engine: FakeEngine
     logs: Logs
     layers: Layers
+    services: Services
     settings: ControllerSettings
     clients: list[HTTPClient] = field(default_factory=list)
 
@@ -88,7 +89,8 @@ async def open_stage(store, clock, settings, tmp_path):
             await store.transact(lambda tx: changes.add_key(tx, "cluster", key_hash(KEY)))
         await store.transact(lambda tx: changes.set_cluster_value(tx, queries.DEFAULT_DOMAIN, DOMAIN))
         log_settings = LogSettings(dir=tmp_path / "logs")
-        providers = Providers(ProviderSettings(ca_certificate=tmp_path / "no-ca.pem"), Services())
+        services = Services()
+        providers = Providers(ProviderSettings(ca_certificate=tmp_path / "no-ca.pem"), services)
         layers = Layers(
             ImageSettings(layer_dir=tmp_path / "layers", max_layer_bytes=max_layer_bytes),
             lambda: clock.now().timestamp(),
@@ -103,7 +105,7 @@ async def open_stage(store, clock, settings, tmp_path):
                 Keyring(store, clock),
                 engine,
                 logs or real_logs,
-                None,
+                services,
                 clock,
                 git=git,
                 layers=layers,
@@ -112,7 +114,7 @@ async def open_stage(store, clock, settings, tmp_path):
                 providers=providers,
             ) as controller,
         ):
-            stage = Stage(controller, store, engine, real_logs, layers, settings)
+            stage = Stage(controller, store, engine, real_logs, layers, services, settings)
             try:
                 yield stage
             finally:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flynn_aio.discoverd import Snapshot
 from flynn_aio.engine import fails_to_start, open_files_at_most
 from flynn_aio.model import HOST_ID, Job, JobID, JobState
 from flynn_aio.store import changes
@@ -37,6 +38,17 @@ async def test_a_job_is_shown_as_the_wire_orders_it(client, store, release):
         response = await client.get(f"/apps/hello/jobs/{reference}")
         assert (response.status, response.body) == (404, b"")
     assert (await client.get("/active-jobs")).json() == []
+
+
+async def test_a_job_that_does_not_serve_says_what_its_health_check_met(client, stage, store, release):
+    await put(store, release, JobState.UP)
+    met = "connection refused on 100.100.0.5:8080, 9 probes in 18.0 s"
+    stage.services.snapshot.set(Snapshot(waiting={JobID(UUID): met}))
+    for path in ("/apps/hello/jobs", "/active-jobs"):
+        assert [job["unhealthy"] for job in (await client.get(path)).json()] == [met]
+    assert (await client.get(f"/apps/hello/jobs/{UUID}")).json()["unhealthy"] == met
+    stage.services.snapshot.set(Snapshot(up=frozenset({JobID(UUID)})))
+    assert "unhealthy" not in (await client.get(f"/apps/hello/jobs/{UUID}")).json()
 
 
 async def test_a_list_of_many_pages_is_the_same_list(client, store, release, monkeypatch):
