@@ -1,6 +1,7 @@
 """Deployments from wish to end, with the whole loop."""
 
 import errno
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -157,6 +158,63 @@ async def test_five_failures_are_forgiven(autojump_clock, world):
         await world.wait(five)
         ended, error = await world.wait_deployed(deployment)
         assert (ended.status, error) == (DeploymentStatus.COMPLETE, "")
+
+
+async def test_each_step_forgives_five_failures_of_its_own(autojump_clock, world):
+    world.drains = 1.0  # no two steps in one moment
+    app, old = await world.app(strategy=Strategy.ONE_BY_ONE)
+    async with world.scheduler():
+        await world.scale(app, old, printer=2)
+        await world.wait_up(app, 2)
+        new = await make_release(world.store, app, PRINTER, COLOUR="blue")
+        deployment = None
+        for wanted in (1, 2):
+            world.engine.script(fails_to_start("not yet"))
+            deployment = deployment or await world.deploy(app, new)
+
+            async def five_more(wanted=wanted):
+                failed = [job for job in await world.jobs(app, DOWN) if job.host_error == "not yet"]
+                return len(failed) == 5 * wanted
+
+            await world.wait(five_more)
+            world.engine.script(Behaviour())
+
+            async def next_step(wanted=wanted):
+                return len([job for job in await world.up(app) if job.release == new.id]) == wanted
+
+            await world.wait(next_step)
+        ended, error = await world.wait_deployed(deployment)
+        assert (ended.status, error) == (DeploymentStatus.COMPLETE, "")
+
+
+async def test_each_step_has_the_whole_time(autojump_clock, world):
+    app, old = await world.app(strategy=Strategy.ONE_BY_ONE, timeout=20)
+    async with world.scheduler():
+        await world.scale(app, old, printer=3)
+        await world.wait_up(app, 3)
+        new = await make_release(world.store, app, PRINTER, COLOUR="blue")
+        began = {}
+
+        def slow(placed):
+            if placed.job.release != new.id:
+                return False
+            return trio.current_time() < began.setdefault(placed.job.uuid, trio.current_time()) + 15
+
+        world.sick = slow
+        deployment = await world.deploy(app, new)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look_every_second, world, app)
+            ended, error = await world.wait_deployed(deployment)
+            nursery.cancel_scope.cancel()
+        assert (ended.status, error) == (DeploymentStatus.COMPLETE, "")
+        assert ended.finished_at - ended.created_at >= timedelta(seconds=45)
+
+
+async def look_every_second(world, app):
+    """Let the stand-in for discoverd look again: it does after each change."""
+    for number in itertools.count():
+        await trio.sleep(1)
+        await world.store.transact(lambda tx, n=number: changes.update_app(tx, app.id, meta={"look": str(n)}))
 
 
 async def test_only_types_that_run_and_that_the_new_release_has_are_deployed(autojump_clock, world):
