@@ -7,6 +7,7 @@ the jobs. The jobs themselves are Podman's: they stay, and the next start adopts
 
 import gc
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from .engine import Engine, RunState, open_engine
 from .errors import FlynnError
 from .images import open_layers
 from .logs import open_logs, open_sinks
-from .model import JobID
+from .model import JobID, JobState
 from .names import Names
 from .providers import Providers
 from .receive import Stack, open_receive
@@ -30,12 +31,16 @@ from .router import Listeners, open_front, open_router
 from .scheduler import open_scheduler
 from .settings import EngineSettings, Settings
 from .sink_source import StoredSinks
-from .store import Keyring, open_store, queries
+from .store import Database, Keyring, open_store, queries
 
 logger = logging.getLogger(__name__)
 
 Say = Callable[[str], Awaitable[None]]
 OpenEngine = Callable[[EngineSettings], AbstractAsyncContextManager[Engine]]
+
+
+NAMED = 5
+"""How many of the apps that are not up yet are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,9 @@ async def run(
                 gc.freeze()  # what is loaded now stays: full collections need not look at it again
                 gc.enable()  # `main.up` had put it off
                 await _make_stack(receive.stack, say)
+                if late := await store.read(_not_up_yet):
+                    names = ", ".join(late[:NAMED]) + (f" and {len(late) - NAMED} more" if len(late) > NAMED else "")
+                    await say(f"not up yet: {names}; to see how far they are, type: flynn-aio status")
                 now = await store.read(queries.domain)  # a migration that was cut short has gone on
                 await ready(
                     Ready(address=front.address, http_port=front.http_port, https_port=front.https_port, domain=now)
@@ -140,6 +148,18 @@ async def run(
 async def _running(engine: Engine) -> dict[JobID, str]:
     """Return the address of each job that runs. What the rows say of others is from before we were away."""
     return {status.id: status.address for status in await engine.jobs() if status.state is RunState.RUNNING}
+
+
+def _not_up_yet(db: Database) -> list[str]:
+    """Return the names of the apps of which less is up than is wanted: after a `down`, all of them."""
+    desired = queries.desired(db)
+    up = Counter((job.job.release, job.job.type) for job in desired.jobs if job.job.state is JobState.UP)
+    late = {
+        wanted.app.name
+        for wanted in desired.formations
+        if any(up[wanted.release.id, kind] < count for kind, count in wanted.processes.items())
+    }
+    return sorted(late)
 
 
 async def _make_stack(stack: Stack, say: Say) -> None:

@@ -54,6 +54,7 @@ class World:
     engine: object
     ready: appliance.Ready
     api: HTTPClient
+    said: list[str]
     host: str = f"hello.{DOMAIN}"
 
     async def dial(self):
@@ -100,8 +101,11 @@ async def running(settings: Settings, engine):
     async def open_engine(_):
         yield engine
 
+    said = []
+
     async def say(line):
         assert not line.startswith("warning"), line
+        said.append(line)
 
     stop, opened = trio.Event(), trio.Event()
     found = []
@@ -113,7 +117,7 @@ async def running(settings: Settings, engine):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(appliance.run, settings, stop, say=say, ready=ready, open_engine=open_engine))
         await opened.wait()
-        world = World(settings, engine, found[0], api=None)
+        world = World(settings, engine, found[0], api=None, said=said)
         world.api = HTTPClient(world.dial, key=cluster_key(settings))
         world.api.headers = lambda headers, own=world.api.headers: own(headers) | {"host": f"controller.{DOMAIN}"}
         yield world
@@ -203,6 +207,23 @@ async def test_from_a_push_to_a_drain_and_back(settings, engine, tmp_path):
     async with running(settings, engine) as world:  # the jobs went on; the same ids are adopted
         assert await world.jobs() == jobs
         await world.answers("bonjour")
+
+
+async def test_a_start_says_which_apps_are_not_up_yet(settings, engine, tmp_path):
+    async def slow(process):
+        await trio.sleep(1)
+        await web(process)
+
+    async with running(settings, engine) as world:
+        await world.api.post("/apps", {"name": "hello"})
+        await pushed(world, tmp_path)
+        [job] = await world.jobs()
+    async with running(settings, engine) as world:
+        assert world.said == []
+    engine.script(slow, type="web").lose(job.partition("-")[2])  # as `flynn-aio down` does
+    async with running(settings, engine) as world:
+        assert world.said == ["not up yet: hello; to see how far they are, type: flynn-aio status"]
+        await world.answers("hello from host0-")
 
 
 async def _alone(world):
