@@ -19,7 +19,9 @@ from flynn_aio.model import Time
 from flynn_aio.receive import Stack
 
 from ..support.images import ensure_test_image
-from .inside import SERVE, inside, load_settings, nothing_leaked, pid_of, podman, service_pid, traces
+from .inside import inside, load_settings
+from .person import SERVE
+from .traces import nothing_leaked, pid_of, podman, service_pid, traces
 
 pytestmark = pytest.mark.podman
 
