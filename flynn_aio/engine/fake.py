@@ -3,9 +3,10 @@
 Its jobs are small async programs in this process; time is Trio's, so a test with an autojump clock
 runs at once. It is product code: the contract suite (`tests/engine/contract.py`) holds it and the
 Podman driver to one behaviour. What real jobs do by themselves is said with `script`, what the
-world does to them with `crash`, `run_out_of_memory`, `lose` and `outage`.
+world does to them with `crash`, `run_out_of_memory`, `lose`, `hang` and `outage`.
 """
 
+import math
 import signal
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -97,6 +98,7 @@ class FakeEngine:
         self.disk_is_full = False
         self._rules: list[_Rule] = []
         self._outage = ""
+        self._well_since = -math.inf
         self.started: list[JobSpec] = []
         self.stopped: list[JobID] = []
         self.images = None if images is None else set(images)
@@ -151,18 +153,31 @@ class FakeEngine:
     @contextmanager
     def outage(self, text: str = "the engine does not answer") -> Iterator[None]:
         """Let every call fail while the block runs; the jobs go on."""
-        self._outage = text
+        self._outage, self._well_since = text, math.inf
         try:
             yield
         finally:
-            self._outage = ""
+            self._outage, self._well_since = "", trio.current_time()
             self._bell.ring()
+
+    @contextmanager
+    def hang(self) -> Iterator[None]:
+        """Let no job be started or removed while the block runs; what runs is known all the same, as with Podman."""
+        self._well_since = math.inf
+        try:
+            yield
+        finally:
+            self._well_since = trio.current_time()
 
     # -- Engine --------------------------------------------------------------------------------
 
     @property
     def bell(self) -> Bell:
         return self._bell
+
+    @property
+    def well_since(self) -> float:
+        return self._well_since
 
     async def jobs(self) -> list[JobStatus]:
         await self._call("list jobs")
@@ -191,7 +206,7 @@ class FakeEngine:
         self._deliver(self._running(job), number)
 
     async def remove(self, job: JobID) -> None:
-        await self._call(f"remove job {job}")
+        await self._change(f"remove job {job}")
         await self._settled(job)
         self._remove(job)
 
@@ -260,13 +275,19 @@ class FakeEngine:
         if self._outage:
             raise EngineError(f"cannot {doing}: {self._outage}")
 
+    async def _change(self, doing: str) -> None:
+        """What a call is that makes or removes something."""
+        await self._call(doing)
+        if self._well_since == math.inf:
+            raise EngineError(f"cannot {doing}: the engine hangs")
+
     async def _settled(self, job: JobID) -> None:
         """Wait while a start of this job is under way."""
         while job in self._starting:
             await self._starting[job].settled.wait()
 
     async def _start(self, spec: JobSpec, *, output: trio.MemorySendChannel[Output] | None) -> _Job:
-        await self._call(f"start job {spec.id}")
+        await self._change(f"start job {spec.id}")
         await self._settled(spec.id)
         if spec.id in self._jobs:
             if output is not None:
@@ -277,7 +298,7 @@ class FakeEngine:
         start = self._starting[spec.id] = _Start(spec)
         try:
             await trio.sleep(behaviour.start_s)
-            await self._call(f"start job {spec.id}")
+            await self._change(f"start job {spec.id}")
         finally:
             del self._starting[spec.id]
             start.settled.set()

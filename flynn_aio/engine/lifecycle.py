@@ -202,7 +202,7 @@ async def _keep_in_step(
     swept, suspected_at = service.generation.value, trio.current_time()
     while True:
         seen = service.generation.value
-        unfinished = engine.has_leftovers or suspects
+        unfinished = engine.has_leftovers or suspects or service.generation.value != swept
         with trio.move_on_after(min(LEFTOVERS_S, settings.resync_s) if unfinished else settings.resync_s):
             await service.generation.moved_past(seen)
         try:

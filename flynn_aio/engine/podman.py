@@ -97,6 +97,10 @@ class PodmanEngine:
         return self._watcher.bell
 
     @property
+    def well_since(self) -> float:
+        return self._service.well_since
+
+    @property
     def in_flight(self) -> frozenset[JobID]:
         """Jobs whose start is under way: half-made containers of theirs are no leftovers."""
         return frozenset(self._in_flight)

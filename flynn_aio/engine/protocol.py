@@ -218,6 +218,14 @@ class Engine(Protocol):
         """Rings when any job's status may have changed; a hint, so look at `jobs` then."""
         ...
 
+    @property
+    def well_since(self) -> float:
+        """Since when jobs can be started and removed, by Trio's clock; infinite while they cannot.
+
+        An engine that is unwell may still know its jobs, and signal and stop them.
+        """
+        ...
+
     async def jobs(self) -> list[JobStatus]:
         """Return every job of this appliance, running or ended and not yet removed."""
         ...

@@ -6,6 +6,7 @@ then, because that can leak what it was just making (`findings.md` §11) and nee
 """
 
 import logging
+import math
 import os
 import re
 import signal
@@ -76,6 +77,7 @@ class PodmanService:
 
     Attributes:
         client: calls it.
+        well_since: since when it has answered every ping, by Trio's clock; infinite while it does not.
         generation: grows whenever a new process took over; whatever was asked of the old one is void.
     """
 
@@ -85,6 +87,7 @@ class PodmanService:
         self.paths = service_paths(settings)
         self.client = Client(self.paths.socket)
         self.generation: Watch[int] = Watch(0)
+        self.well_since = -math.inf
         self._process = WatchedProcess(0, "")
 
     @property
@@ -177,6 +180,7 @@ class PodmanService:
             # a hung service still holds its locks: no newcomer could work beside it
             await self.terminate()
             await self._start_again()
+            self.well_since = trio.current_time()
             self.generation.set(self.generation.value + 1)
 
     async def terminate(self) -> None:
@@ -203,9 +207,13 @@ class PodmanService:
         while missed < PING_MISSES:
             with trio.move_on_after(PING_EVERY_S if missed == 0 else READY_POLL_S):
                 await self._process.wait_ended()
+                self.well_since = math.inf
                 logger.warning("podman service died", extra={"pid": self._process.pid})
                 return
-            missed = 0 if await self._ping() else missed + 1
+            if not await self._ping():
+                missed, self.well_since = missed + 1, math.inf
+            elif missed:
+                missed, self.well_since = 0, trio.current_time()
         logger.warning("podman service hangs", extra={"pid": self._process.pid, "missed": missed})
 
     async def _start_again(self) -> None:

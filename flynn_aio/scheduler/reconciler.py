@@ -4,8 +4,8 @@ It decides app by app, from what is there and from nothing it remembers. At the 
 `resync_s` it looks at all of them; in between only at those of which something has moved since they were planned
 (`news`), so that a pass costs what has changed, not what there is. A lost wake-up costs a delay, never a job.
 
-What is in flight the executor knows; since when the engine has answered without a break, by a clock that nobody set,
-is the one fact kept here, for no deployment is to be blamed for an outage.
+What is in flight the executor knows; since when neither engine nor store was away, by a clock that nobody set, is
+the one fact kept here, for no deployment is to be blamed for an outage.
 """
 
 import logging
@@ -94,6 +94,7 @@ class Reconciler:
         self._stable_after = timedelta(seconds=settings.restart_stable_s)
         self._engine_is_silent = False
         self._steady_since: Time | None = None
+        self._well_since = -math.inf
         self._pace = Pace()
         self._news = News()
         self._resync_at = -math.inf
@@ -126,6 +127,7 @@ class Reconciler:
             return await self._rest()
         except Unavailable as exc:
             logger.warning("the store cannot be used, jobs are left as they are", extra={"reason": exc.message})
+            self._steady_since = None
             return await self._rest()
         return self._clock.seconds_until(self._news.wake_at, at_most=max(self._resync_at - trio.current_time(), 0.0))
 
@@ -158,12 +160,6 @@ class Reconciler:
         statuses = await self._engine.jobs()
         volumes = await self._engine.volumes()
         snapshot = self._services.snapshot.value
-        now = self._clock.now()
-        if moved := self._pace.was_set(now, trio.current_time()):
-            logger.warning("the clock was set", extra={"by_s": round(moved.total_seconds())})
-            self._news.forget()  # what waits for a moment may wait no more
-        if self._steady_since is None or moved:
-            self._engine_is_silent, self._steady_since = False, now
         return Look(
             doing=doing,
             failed=failed,
@@ -172,8 +168,20 @@ class Reconciler:
             up=snapshot.up,
             dead=snapshot.dead,
             waiting={**snapshot.waiting, **self._executor.troubled},
-            steady_since=self._steady_since,
+            steady_since=self._note_disturbances(),
         )
+
+    def _note_disturbances(self) -> Time:
+        """Return since when nothing stood between a release and its jobs but the release itself."""
+        now, known = self._clock.now(), self._well_since
+        self._well_since = self._engine.well_since
+        was_unwell = self._well_since > known or self._well_since == math.inf
+        if moved := self._pace.was_set(now, trio.current_time()):
+            logger.warning("the clock was set", extra={"by_s": round(moved.total_seconds())})
+            self._news.forget()  # what waits for a moment may wait no more
+        if self._steady_since is None or was_unwell or moved:
+            self._engine_is_silent, self._steady_since = False, now
+        return self._steady_since
 
     async def _settle(self, apps: Collection[AppID], look: Look) -> None:
         """Plan and write until the rows of some apps are as they should be, then act."""

@@ -51,7 +51,7 @@ class Observed:
         told: listed jobs of which there is no more to record: they are down, or of no app of ours.
         releases: what the unfinished deployments move from and to.
         spent: volumes the engine lists that are destroyed as far as rows go.
-        steady_since: since when the engine has answered without a break, and nobody has set the clock.
+        steady_since: since when neither engine nor store was away, and nobody has set the clock.
     """
 
     statuses: Mapping[JobID, JobStatus] = field(default_factory=dict)

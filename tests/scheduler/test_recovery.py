@@ -132,6 +132,42 @@ async def test_an_engine_that_does_not_answer_costs_no_job(autojump_clock, world
     assert caplog.text.count("the engine does not answer") == 1
 
 
+@pytest.mark.parametrize("hung_s", [60, 600])
+async def test_a_hung_engine_fails_no_deployment(autojump_clock, world, hung_s):
+    """Podman hangs and all that runs is still known: only no new job can be started."""
+    app, old = await world.app(timeout=30)
+    async with world.scheduler():
+        await world.scale(app, old, printer=2)
+        before = await world.wait_up(app, 2)
+        with world.engine.hang():
+            deployment = await world.deploy(app, await make_release(world.store, app, PRINTER, COLOUR="blue"))
+            await trio.sleep(hung_s)
+            assert await world.up(app) == before
+        ended, error = await world.wait_deployed(deployment)
+        assert (ended.status, error) == (DeploymentStatus.COMPLETE, "")
+
+
+async def test_a_locked_database_fails_no_deployment(autojump_clock, world, monkeypatch):
+    app, old = await world.app(timeout=30)
+    world.engine.script(Behaviour(start_s=10))
+    async with world.scheduler():
+        await world.scale(app, old, printer=1)
+        await world.wait_up(app, 1)
+        deployment = await world.deploy(app, await make_release(world.store, app, PRINTER, COLOUR="blue"))
+        await trio.sleep(5)
+        transact, until = world.store.transact, trio.current_time() + 100
+
+        async def locked(change):
+            if trio.current_time() < until:
+                await trio.sleep(15)
+                raise Unavailable("writing to the database: database is locked")
+            return await transact(change)
+
+        monkeypatch.setattr(world.store, "transact", locked)
+        ended, error = await world.wait_deployed(deployment)
+        assert (ended.status, error) == (DeploymentStatus.COMPLETE, "")
+
+
 async def test_a_scheduler_that_starts_during_an_outage_waits_it_out(autojump_clock, world):
     app, release = await world.app()
     async with world.scheduler():
