@@ -8,6 +8,7 @@ import random
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.podman, pytest.mark.slow]
 
 SUBNET = "100.106.0.64/26"
 SEED = int(os.environ.get("KILL_SEED", "20261124"))
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
 STRATEGIES = ("all-at-once", "one-by-one", "in-batches", "one-down-one-up")
 
 
@@ -93,8 +94,7 @@ class Story:
         assert len(kept) == min(len(before), wanted)
         assert {job: before[job] for job in kept} == {job: after[job] for job in kept}
 
-    async def deploy(self) -> None:
-        strategy = self.rng.choice(STRATEGIES)
+    async def deploy(self, strategy: str) -> None:
         self.told.append(strategy)
         await self.person.call("POST", "/apps/hello", {"strategy": strategy})
         new = await self.person.release(env={"GREETING": f"number {len(self.told)}"})
@@ -120,12 +120,13 @@ class Story:
         assert await self.settled() == before
 
     async def one_off(self) -> None:
-        script = "printf 'hello '; sleep 4; echo world; exit 7"
+        script = "printf 'hello '; until [ -e /tmp/go ]; do sleep 0.1; done; echo world; exit 7"
         body = {"release": self.wish.release, "args": ["sh", "-c", script], "release_env": True}
         job = (await self.person.call("POST", "/apps/hello/jobs", body))["uuid"]
         before = await self.containers()
         await self.kill(1.0)
         assert (await self.containers()).get(job) == before[job]
+        await podman("exec", self.settings.engine.prefix + job, "touch", "/tmp/go")
 
         async def ended() -> object:
             row = await self.person.call("GET", f"/apps/hello/jobs/host0-{job}")
@@ -160,10 +161,13 @@ async def test_after_a_kill_at_any_moment_there_is_what_was_wanted_once(applianc
     before = await traces(story.settings)
     try:
         await story.begin()
-        acts = [story.scale, story.deploy, story.deploy, story.stop, story.change, story.one_off]
+        deployments = [partial(story.deploy, strategy) for strategy in STRATEGIES]
+        acts = [*deployments, story.scale, story.stop, story.change, story.one_off]
         for number in range(ROUNDS):
+            if number % len(acts) == 0:
+                story.rng.shuffle(acts)
             act = acts[number % len(acts)]
-            story.told.append(act.__name__)
+            story.told.append(getattr(act, "__name__", "deploy"))
             await act()
             assert (await story.person.ask()).status == 200
         await nothing_leaked(story.settings, before, await story.containers(), lingering=story.ended)
