@@ -14,8 +14,8 @@ from .errors import FlynnError
 from .settings import Settings
 from .up import log_file, state_file
 
-ASK_TIMEOUT_S = 15.0
-"""A change waits for the database's lock at most so long by itself."""
+ASK_TIMEOUT_S = 20.0
+"""More than a change waits for its turn and the database's lock, so that the reason is heard."""
 ANY = "0.0.0.0"
 """Listening there, all addresses of the machine; connecting there, as to ``::``, its loopback."""
 
