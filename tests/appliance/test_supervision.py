@@ -28,8 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/well" and getattr(Handler, "broken", False):
             self.send_error(500)
             return
-        if path == "/hang":
-            time.sleep(1000)
+        time.sleep({"/hang": 1000, "/late": 1}.get(path, 0))
         places = {"/moved": "/well", "/elsewhere": "https://elsewhere.example/"}
         self.send_response(302 if path in places else 200)
         if path in places:
@@ -106,6 +105,13 @@ def another_answer(appliance, before):
     return text
 
 
+def still_serves(appliance):
+    """Check that the app answers; if not, show what its instances went through."""
+    answer = appliance.fetch(HOST)
+    diary = (appliance.data_dir / "appliance.log").read_text().splitlines()
+    assert answer.text.startswith("all is well"), (answer, [line for line in diary if "instance" in line][-10:])
+
+
 def log_of(appliance, repo, *options):
     done = appliance.flynn("log", "-n", "50", *options, cwd=repo)
     return done.stdout + done.stderr
@@ -167,7 +173,7 @@ def test_a_job_that_will_not_end_is_killed_when_its_time_is_up(appliance, repo, 
     assert 2 <= took < 10
 
 
-@pytest.mark.parametrize("path", ["/well", "/moved", "/big"])
+@pytest.mark.parametrize("path", ["/late", "/moved", "/big", "/well"])
 def test_a_path_that_answers_in_the_end_is_healthy(appliance, repo, update, path):
     update(**checked(type="http", path=path))
     assert appliance.fetch(HOST).status == 200
@@ -190,7 +196,23 @@ def test_a_path_that_does_not_answer_fails_the_deployment_and_the_old_release_se
     failed = update(check=False, **checked(type="http", **check))
     assert failed.returncode == 1
     assert why in failed.stderr
-    assert appliance.fetch(HOST).text.startswith("all is well")
+    still_serves(appliance)
+
+
+def test_what_is_not_well_in_time_is_killed_when_its_check_says_so(appliance, repo, update):
+    appliance.flynn("deployment", "timeout", "60", cwd=repo)
+    failed = update(check=False, **checked(type="http", path="/hang", kill_down=True, start_timeout=3 * 10**8))
+    assert "web job failed to start: got down job event" in failed.stderr
+    still_serves(appliance)
+
+
+def test_without_a_check_a_job_is_there_as_soon_as_it_runs_and_gone_with_its_scale(appliance, repo, update):
+    update(ports=[{"port": 8080, "proto": "tcp", "service": {"name": "tough-web", "create": True}}])
+    assert appliance.fetch_until(HOST, "all is well").status == 200
+    appliance.flynn("scale", "web=0", cwd=repo)
+    assert appliance.fetch(HOST).status == 503
+    appliance.flynn("scale", "web=1", cwd=repo)
+    appliance.fetch_until(HOST, "all is well")
 
 
 def test_what_is_up_and_does_not_serve_is_not_said_to_be_well(appliance, repo, update):

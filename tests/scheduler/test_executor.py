@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 import trio
 
 from flynn_aio.engine import Behaviour, JobSpec, fails_to_start
@@ -43,6 +44,28 @@ async def test_an_engine_that_fails_for_a_while_is_asked_again_for_the_same_job(
         await world.wait_up(app, 1)
     assert [later - earlier for earlier, later in pairwise(tries)] == [0.5, 1.0, 1.5]
     assert await world.job_events() == ["pending", "starting", "up"]
+
+
+async def test_the_pauses_behind_an_engine_that_fails_grow_by_half_a_second_up_to_thirty(
+    autojump_clock, world, monkeypatch
+):
+    app, release = await world.app()
+    tries, enough = [], trio.Event()
+
+    async def broken(spec: JobSpec):
+        tries.append(trio.current_time())
+        if len(tries) == 64:
+            enough.set()
+        raise EngineError(f"cannot start job {spec.id}: no answer within 60 s")
+
+    monkeypatch.setattr(world.engine, "start", broken)
+    async with world.scheduler():
+        await world.scale(app, release, printer=1)
+        await enough.wait()
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert pauses == [pytest.approx(min(0.5 * attempt, 30.0)) for attempt in range(1, 64)]
+    assert pauses[-4:] == [30.0] * 4
+    assert await world.job_events() == ["pending", "starting"]  # it is one job all the time
 
 
 async def test_a_start_that_is_being_repeated_ends_when_nobody_wants_it_any_more(autojump_clock, world, monkeypatch):
