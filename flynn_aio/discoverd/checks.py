@@ -62,11 +62,11 @@ async def _probe_tcp(addr: str) -> str:
         connection = await _dial(addr)
     except OSError as exc:
         return f"{_reason(exc)} on {addr}"
-    await trio.aclose_forcefully(connection)
+    connection.close()
     return ""
 
 
-async def _dial(addr: str) -> trio.SocketStream:
+async def _dial(addr: str) -> trio.socket.SocketType:
     host, _, port = addr.rpartition(":")
     host = host.strip("[]")
     family = trio.socket.AF_INET6 if ":" in host else trio.socket.AF_INET
@@ -76,7 +76,7 @@ async def _dial(addr: str) -> trio.SocketStream:
     except BaseException:
         sock.close()
         raise
-    return trio.SocketStream(sock)
+    return sock
 
 
 async def _probe_http(check: HealthCheck, addr: str) -> str:
@@ -125,7 +125,7 @@ async def _ask(check: HealthCheck, addr: str, url: str) -> Answer | str:
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
     try:
         request = _request(http, host=host, path=_target(url))
-        connection = await _dial(addr)
+        connection = trio.SocketStream(await _dial(addr))
     except (h11.LocalProtocolError, ValueError):  # whatever somebody wrote into a release
         return _unspeakable(check, addr)
     except OSError as exc:
