@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
+from http.client import HTTPException
 
 from ..by_hand import open_by_hand
 from ..figures import Row, figure, ratio
@@ -62,8 +64,9 @@ def _answered(place: Place, *, other_than: str = "") -> str:
     """Ask until a job answers; return its id."""
     deadline = time.perf_counter() + TIMEOUT_S
     while time.perf_counter() < deadline:
-        answer = place.appliance.fetch(HOST, plain=True)
-        if answer.status == 200 and (found := _JOB.search(answer.text)) and found[1] != other_than:
-            return found[1]
+        with suppress(OSError, HTTPException):  # cut off in the middle, by the end of the one that was asked
+            answer = place.appliance.fetch(HOST, plain=True)
+            if answer.status == 200 and (found := _JOB.search(answer.text)) and found[1] != other_than:
+                return found[1]
         time.sleep(POLL_S)
     raise TimeoutError(f"no answer of {APP} within {TIMEOUT_S:.0f} s of a crash")

@@ -33,6 +33,10 @@ PARALLEL_STARTS = max(cpu_count() or 1, 2)
 RETRY_S, RETRY_MAX_S = 0.5, 30.0
 """The pause after a failure is so long for each try so far, up to a bound. Source: `jobs.md` §5."""
 
+YIELD_S = 1.0
+"""How long a removal may wait for the starts in flight. Both want Podman's locks, and what crashed is away until the
+job that takes its place is started."""
+
 LINGER_S = 60.0
 """How long an ended one-off job stays: whoever is attached to it may still read its last output, or
 make an image of it, and then removes it. This is for those nobody is attached to."""
@@ -73,6 +77,7 @@ class Executor:
         self._bell = bell
         self._starts = trio.CapacityLimiter(PARALLEL_STARTS)
         self._unwanted: dict[JobID, trio.Event] = {}
+        """The starts in flight, and what makes each give up."""
         self._removing: set[VolumeID] = set()
         self.doing: dict[JobID, Doing] = {}
         self.failed: dict[JobID, str] = {}
@@ -181,7 +186,13 @@ class Executor:
         with self._in_flight(action.job):
             if action.linger:
                 await trio.sleep(LINGER_S)
+            await self._let_starts_go_first()
             await self._persist("removing a job", action, lambda: self._engine.remove(action.job))
+
+    async def _let_starts_go_first(self) -> None:
+        with trio.move_on_after(YIELD_S):
+            while self._unwanted:
+                await self._bell.moved_past(self._bell.version)
 
     async def _remove_volume(self, action: RemoveVolume) -> None:
         """Remove a volume. Cut off, a part of it is left, which the next boot finds and removes."""

@@ -159,3 +159,30 @@ async def test_a_release_that_breaks_our_own_code_fails_its_own_jobs_only(autoju
         await world.wait_up(well, 1)
     [job, *_] = await world.jobs(app, JobState.DOWN)
     assert "KeyError" in job.host_error
+
+
+async def test_what_crashed_is_put_away_after_its_replacement_is_started(autojump_clock, world, monkeypatch):
+    app, release = await world.app()
+    world.engine.script(Behaviour(start_s=0.3))
+    removed: list[float] = []
+    remove = world.engine.remove
+
+    async def noting(job):
+        removed.append(trio.current_time())
+        await remove(job)
+
+    monkeypatch.setattr(world.engine, "remove", noting)
+    async with world.scheduler():
+        await world.scale(app, release, printer=1)
+        [job] = await world.wait_up(app, 1)
+        crashed_at = trio.current_time()
+        world.engine.crash(job.uuid)
+        await world.wait_up(app, 1, without=job)
+        await trio.sleep(1)
+        assert [at - crashed_at for at in removed] == [pytest.approx(0.3)]
+        world.engine.script(Behaviour(start_s=100))
+        [job] = await world.up(app)
+        crashed_at = trio.current_time()
+        world.engine.crash(job.uuid)
+        await trio.sleep(5)
+        assert removed[1] - crashed_at == pytest.approx(executor.YIELD_S)  # and no longer
