@@ -295,7 +295,7 @@ def give_volume(draw, model: Model, name: str) -> None:
 def settle(model: Model) -> None:
     """Write, act and let time pass until nothing is left to do."""
     ids = new_ids()
-    for _ in range(60):
+    for _ in range(100):
         step = plan(model.wanted, model.observe(), model.now, lambda: next(ids))
         check_counts(model, step)
         model.write(step.writes)
