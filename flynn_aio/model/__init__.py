@@ -120,7 +120,7 @@ from .service import (
     is_web,
     web_service,
 )
-from .signals import signal_name, signal_number
+from .signals import signal_number
 from .sink import DEFAULT_SYSLOG_PORT, Sink, SinkKind, SyslogConfig, SyslogFormat, SyslogScheme, syslog_config
 from .system import CA_ENV, CERT_ENV, DOMAIN_ENV, SSH_ENV, SYSTEM_APPS, WHERE_ELSE, SystemApp
 from .template import JobFacts, Template, parse_template
@@ -248,7 +248,6 @@ __all__ = [
     "parent_ref",
     "parse_template",
     "plain",
-    "signal_name",
     "signal_number",
     "syslog_config",
     "web_service",

@@ -19,13 +19,3 @@ def signal_number(name: str) -> int | None:
         number = SIGRTMIN + int(above) if above else SIGRTMAX - int(below)
         return int(number) if SIGRTMIN <= number <= SIGRTMAX else None
     return int(Signals[f"SIG{bare}"]) if f"SIG{bare}" in Signals.__members__ else None
-
-
-def signal_name(number: int) -> str:
-    """Return how people write a signal: ``SIGKILL``, ``SIGRTMIN+3``, or ``signal 99`` for what is none."""
-    if SIGRTMIN < number < SIGRTMAX:
-        return f"SIGRTMIN+{number - SIGRTMIN}"
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"signal {number}"
