@@ -136,6 +136,8 @@ class Session:
             reason = status.error or "its exit status is lost"
             await self._send(frames.error_frame(f"job {self._spec.id} has ended: {reason}"))
         else:
+            if status.error:
+                await self._send(frames.data_frame(frames.INIT_LOG, status.error.encode() + b"\n"))
             await self._send(frames.exit_frame(status.exit_code))
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._stream.send_eof()

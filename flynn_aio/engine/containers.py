@@ -34,6 +34,7 @@ ARGS_LABEL = "flynn.args"
 META_LABEL = "flynn.meta"
 VOLUMES_LABEL = "flynn.volumes"
 LOG_LABEL = "flynn.log"
+TEMP_DISK_LABEL = "flynn.temp-disk"
 STOP_LABEL = "flynn.stop"
 """How the job wants to be stopped: the number of the signal, and after a space the seconds until SIGKILL."""
 
@@ -95,6 +96,10 @@ class Listed(msgspec.Struct, rename="pascal"):
         return (self.labels or {}).get(LOG_LABEL) == "true"
 
     @property
+    def temp_disk_bytes(self) -> int:
+        return int((self.labels or {}).get(TEMP_DISK_LABEL, "0"))
+
+    @property
     def address(self) -> str:
         return (self.labels or {}).get(ADDRESS_LABEL, "")
 
@@ -114,11 +119,22 @@ class InspectedState(msgspec.Struct, rename="pascal"):
     error: str = ""
 
 
+class GraphDriver(msgspec.Struct, frozen=True, rename="pascal"):
+    data: dict[str, str] = {}
+
+
 class Inspected(msgspec.Struct, rename="pascal"):
     """What we need of Podman's inspect."""
 
     id: str
     state: InspectedState
+    graph_driver: GraphDriver = GraphDriver()
+
+    @property
+    def upper(self) -> Path | None:
+        """Where what it writes to its image's file system lies."""
+        found = self.graph_driver.data.get("UpperDir")
+        return Path(found) if found else None
 
     @property
     def has_ended(self) -> bool:
@@ -232,6 +248,7 @@ def _labels(spec: JobSpec, appliance: str, address: str) -> dict[str, str]:
         ADDRESS_LABEL: address,
         ARGS_LABEL: msgspec.json.encode(spec.args).decode(),
         LOG_LABEL: str(is_logged(spec)).lower(),
+        TEMP_DISK_LABEL: str(spec.temp_disk_bytes),
         META_LABEL: msgspec.json.encode(dict(spec.meta)).decode(),
         VOLUMES_LABEL: msgspec.json.encode([volume.id for volume in spec.volumes]).decode(),
         STOP_LABEL: f"{int(spec.stop_signal)} {spec.stop_s:g}",

@@ -15,10 +15,11 @@ from pathlib import Path
 import trio
 
 from ..errors import EngineError
-from ..settings import EngineSettings
+from ..settings import MIB, EngineSettings
 from .exits import KERNEL_LOG
 from .host import CgroupMode, HostFacts, check_version, choose_runtime, look
 from .network import ROUTES, colliding_routes
+from .scratch import ALARM_BYTES, MEASURE_EVERY_S
 from .service import find_service, service_paths
 
 PODMAN_TIMEOUT_S = 10.0
@@ -79,6 +80,7 @@ def _probe(facts: HostFacts, settings: EngineSettings) -> Iterator[Finding]:
     yield _disk(settings)
     yield _ca_bundle()
     yield _kernel_log()
+    yield _temp_disk()
 
 
 def _root() -> Finding:
@@ -155,3 +157,11 @@ def _kernel_log() -> Finding:
         return Finding("kernel-log", True, f"{KERNEL_LOG} tells of out-of-memory kills at once")
     text = f"{KERNEL_LOG} cannot be read: out-of-memory kills are seen when a job ends, or within half a minute"
     return Finding("kernel-log", None, text)
+
+
+def _temp_disk() -> Finding:
+    text = (
+        f"temp_disk is measured, every {MEASURE_EVERY_S:g} s and when {ALARM_BYTES // MIB} MB more are in use: "
+        "a job above its limit is ended"
+    )
+    return Finding("temp-disk", None, text)

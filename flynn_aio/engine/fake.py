@@ -24,7 +24,7 @@ from ..settings import DEFAULT_SUBNET
 from ..watch import Bell
 from .addresses import Addresses
 from .fake_process import Behaviour, Process, Program
-from .init_log import log_record, write_oom_line
+from .init_log import OOM_TEXT, disk_text, log_record, tell_readers
 from .protocol import Attachment, JobSpec, JobStatus, Output, RunState, Stream, new_status
 from .spec import log_file_name
 from .volumes import check_free, missing
@@ -131,10 +131,19 @@ class FakeEngine:
         running = self._running(job)
         running.status = replace(running.status, oom=True)
         if self._log_dir is not None:
-            write_oom_line(self._log_dir, running.status, self._clock.now())
+            tell_readers(self._log_dir, running.status, self._clock.now(), OOM_TEXT)
         self._bell.ring()
         if not survives:
             self._end(running, 128 + signal.SIGKILL)
+
+    def fill_disk(self, job: JobID) -> None:
+        """Let a running job write more than its `temp_disk`, which ends it."""
+        running = self._running(job)
+        text = disk_text(running.process.spec.temp_disk_bytes)
+        running.status = replace(running.status, error=text)
+        if self._log_dir is not None:
+            tell_readers(self._log_dir, running.status, self._clock.now(), text)
+        self._end(running, 128 + signal.SIGKILL)
 
     async def print(self, job: JobID, data: bytes, stream: Stream = Stream.STDOUT) -> None:
         """Let a running job print."""

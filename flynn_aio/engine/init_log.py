@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from ..model import AppID, JobID, Time
+from ..settings import MIB
 from .protocol import JobStatus
 from .spec import INIT_SUFFIX, log_file_name
 
@@ -15,6 +16,11 @@ OOM_TEXT = "FATAL: a container process was killed due to lack of available memor
 INIT_STREAM = "init"
 LINE_CHARS = 1000
 """What is repeated in a line of ours, the words of an engine or an app, may be longer than anybody reads."""
+
+
+def disk_text(limit_bytes: int) -> str:
+    """Return what is said of a job that was ended because it wrote more than its `temp_disk`."""
+    return f"FATAL: the job wrote more than its temp_disk limit of {limit_bytes / MIB:.4g}MB outside of volumes"
 
 
 def log_record(moment: Time, stream: str, text: bytes, *, whole: bool = True) -> bytes:
@@ -32,9 +38,9 @@ def init_log_path(log_dir: Path, job: JobStatus) -> Path:
     return _path(log_dir, job.app, job.id, job.type)
 
 
-def write_oom_line(log_dir: Path, job: JobStatus, moment: Time) -> None:
-    """Tell the readers of a job's log that memory ran out. Blocks for one small write."""
-    write_init_line(log_dir, job.app, job.id, job.type, text=OOM_TEXT, moment=moment)
+def tell_readers(log_dir: Path, job: JobStatus, moment: Time, text: str) -> None:
+    """Tell the readers of a job's log what the engine saw. Blocks for one small write."""
+    write_init_line(log_dir, job.app, job.id, job.type, text=text, moment=moment)
 
 
 def tells_of_oom(log_dir: Path, job: JobStatus) -> bool:

@@ -22,6 +22,7 @@ from .layers import LayerImages
 from .network import delete_link, drop_address, ensure_network
 from .podman import PodmanEngine, hosts_directory
 from .protocol import Engine, JobStatus
+from .scratch import watch_scratch
 from .service import PodmanService, find_service, service_paths
 from .sweep import SUSPICION_S, remove_suspects, sweep
 from .watcher import Watcher
@@ -179,6 +180,7 @@ async def _open_engine(
                 suspects = await sweep(calls, settings, in_flight=lambda: engine.in_flight)
                 await engine.remove_stray_files()
                 nursery.start_soon(service.run)
+                nursery.start_soon(watch_scratch, watcher)
                 nursery.start_soon(_keep_in_step, settings, service, calls, engine, suspects)
             yield engine
             nursery.cancel_scope.cancel()

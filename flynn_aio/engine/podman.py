@@ -36,6 +36,7 @@ from .containers import (
 from .layers import LayerImages
 from .network import have_address
 from .protocol import Attachment, JobSpec, JobStatus, RunState, new_status
+from .scratch import scratch_of
 from .service import PodmanService
 from .sweep import remove_groups_of
 from .volumes import Bind, bind_all, check_free, directory_of, find_volumes, make_volume, remove_tree
@@ -245,6 +246,8 @@ class PodmanEngine:
             pid=inspected.state.pid if running else 0,
             keeper_pid=inspected.state.conmon_pid if running else 0,
             adopted=True,
+            temp_disk_bytes=row.temp_disk_bytes,
+            scratch=scratch_of(inspected),
         )
         logger.info("job adopted", extra={"job": row.job, "state": status.state.value})
 
@@ -333,6 +336,8 @@ class PodmanEngine:
             is_logged=is_logged(spec),
             pid=inspected.state.pid,
             keeper_pid=inspected.state.conmon_pid,
+            temp_disk_bytes=spec.temp_disk_bytes,
+            scratch=scratch_of(inspected),
         )
         return container, bare
 

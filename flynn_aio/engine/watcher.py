@@ -7,7 +7,7 @@ it is killed, so that another can take its place (`findings.md` §3).
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..watch import Bell
 from .calls import Calls
 from .containers import LOST_EXIT_CODE
 from .exits import ExitFiles
-from .init_log import tells_of_oom, write_oom_line
+from .init_log import OOM_TEXT, disk_text, tell_readers, tells_of_oom
 from .processes import MemoryEvents, WatchedProcess, would_ignore_as_init
 from .protocol import JobStatus, RunState
 
@@ -39,6 +39,7 @@ class Container:
     Attributes:
         id: Podman's id.
         keeper: its conmon.
+        temp_disk_bytes: how much it may write to `scratch`, the directories behind its own file system; 0: no limit.
         killed_by: the signal SIGKILL stood in for, see `processes.would_ignore_as_init`.
         oom_kills: how many were told of; `oom_unconfirmed` of them were counted by the cgroup and are still
             to come from the kernel's log.
@@ -50,6 +51,8 @@ class Container:
     process: WatchedProcess
     keeper: WatchedProcess
     memory: MemoryEvents
+    temp_disk_bytes: int = 0
+    scratch: tuple[Path, ...] = ()
     ended: trio.Event = field(default_factory=trio.Event)
     watching: trio.CancelScope = field(default_factory=trio.CancelScope)
     killed_by: int = 0
@@ -104,6 +107,8 @@ class Watcher:
         pid: int = 0,
         keeper_pid: int = 0,
         adopted: bool = False,
+        temp_disk_bytes: int = 0,
+        scratch: Sequence[Path] = (),
     ) -> Container:
         """Know a container from now on, and watch it while it runs.
 
@@ -117,6 +122,8 @@ class Watcher:
             process=WatchedProcess(pid, id),
             keeper=WatchedProcess(keeper_pid, id),
             memory=MemoryEvents(pid),
+            temp_disk_bytes=temp_disk_bytes,
+            scratch=tuple(scratch),
         )
         self._known[status.id] = container
         if adopted and tells_of_oom(self._log_dir, status):
@@ -167,15 +174,26 @@ class Watcher:
         container.status = replace(container.status, oom=True)
         logger.info("job out of memory", extra={"job": container.status.id})
         if container.is_logged:
-            self._nursery.start_soon(self._write_oom, container)
+            self._nursery.start_soon(self._write_init_line, container, OOM_TEXT)
         self.bell.ring()
 
-    async def _write_oom(self, container: Container) -> None:
-        write = partial(write_oom_line, self._log_dir, container.status, self._clock.now())
+    def end_for_disk(self, container: Container) -> None:
+        """End a job that has written more than its `temp_disk`, and say so."""
+        if container.ended.is_set():
+            return
+        text = disk_text(container.temp_disk_bytes)
+        logger.info("job out of disk", extra={"job": container.status.id})
+        container.status = replace(container.status, error=text)
+        if container.is_logged:
+            self._nursery.start_soon(self._write_init_line, container, text)
+        container.process.send_signal(signal.SIGKILL)
+
+    async def _write_init_line(self, container: Container, text: str) -> None:
+        write = partial(tell_readers, self._log_dir, container.status, self._clock.now(), text)
         try:
             await trio.to_thread.run_sync(write)
         except OSError as exc:
-            logger.warning("cannot log an out-of-memory kill", extra={"job": container.status.id, "why": str(exc)})
+            logger.warning("cannot log what ended a job", extra={"job": container.status.id, "why": str(exc)})
 
     async def _watch(self, container: Container) -> None:
         with container.watching:

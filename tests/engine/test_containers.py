@@ -49,6 +49,7 @@ SPEC = JobSpec(
     memory_bytes=1 << 30,
     cpu_shares=1024,
     max_fd=10000,
+    temp_disk_bytes=100 << 20,
     meta={"who": "me"},
 )
 
@@ -92,6 +93,7 @@ def test_a_job_is_asked_for_in_full():
             "flynn.address": "100.100.0.5",
             "flynn.args": '["serve","it"]',
             "flynn.log": "true",
+            "flynn.temp-disk": "104857600",
             "flynn.meta": '{"who":"me"}',
             "flynn.volumes": "[]",
             "flynn.stop": "15 0",

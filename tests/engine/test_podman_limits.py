@@ -139,3 +139,25 @@ async def test_a_command_that_cannot_be_run_is_told_in_gos_words(world, changes,
         await world.engine.start(world.spec(**changes))
     assert error.value.message == message
     assert [job for job in await world.engine.jobs() if job.state is RunState.RUNNING] == []
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/app"])
+async def test_a_job_that_fills_its_disk_is_ended_and_says_why(world, settings, place):
+    slug = settings.slug_dir / "s1"
+    slug.mkdir()
+    volume = await world.volume()
+    fill = f"dd if=/dev/zero of={place}/big bs=1M count=100 2>/dev/null; sleep 1000"
+    spec = world.spec(("sh", "-c", fill), slug="s1", type="web", temp_disk_bytes=50 * MIB)
+    keeps = "dd if=/dev/zero of=/store/big bs=1M count=100 2>/dev/null; sleep 1000"
+    other = world.spec(("sh", "-c", keeps), slug="s1", volumes=(volume,), temp_disk_bytes=50 * MIB)
+    await world.engine.start(other)
+    await world.engine.start(spec)
+    job = await world.ended(spec.id)
+    said = "FATAL: the job wrote more than its temp_disk limit of 50MB outside of volumes"
+    assert (job.exit_code, job.oom, job.error) == (128 + signal.SIGKILL, False, said)
+    path = settings.log_dir / f"{spec.app}.{spec.id}.web.log.init"
+    await trio.sleep(0.1)  # for the line, which a thread writes
+    assert path.read_text().endswith(f" init F {said}\n")
+    status = await world.job(other.id)
+    assert status is not None
+    assert status.state is RunState.RUNNING

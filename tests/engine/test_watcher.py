@@ -130,7 +130,7 @@ async def test_who_waits_for_a_removed_job_learns_of_it(world):
 async def written(world) -> None:
     """Wait until nobody writes a line any more: each line is a task of its own."""
     with trio.fail_after(5):
-        for _ in iter(lambda: any("_write_oom" in task.name for task in world[2].child_tasks), False):
+        for _ in iter(lambda: any("_write_init_line" in task.name for task in world[2].child_tasks), False):
             await trio.sleep(0.001)
 
 
