@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..figures import Row
 from ..place import Place
-from . import apps, client, crash, env, idle, memory, push, rollback, start, streams
+from . import apps, client, crash, env, idle, memory, plan, push, rollback, start, streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,4 +43,5 @@ SUBJECTS: dict[str, Callable[[Place, Effort], Sequence[Row]]] = {
     "idle": lambda place, effort: idle.measure(place, seconds=effort.idle_s),
     "streams": lambda place, effort: streams.measure(place, seconds=effort.round_s, rounds=effort.rounds),
     "apps": lambda place, effort: apps.measure(place, times=effort.lists),
+    "plan": lambda place, effort: plan.measure(),
 }
