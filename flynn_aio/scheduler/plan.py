@@ -12,7 +12,7 @@ Source: `jobs.md` §4, §5, §6, §10; Flynn `controller/scheduler/scheduler.go`
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as with_
 from datetime import timedelta
@@ -246,8 +246,10 @@ def _first_job(key: GroupKey, formation: ExpandedFormation | None, job: JobID, n
     return Job(uuid=job, app=app, release=release, type=kind, state=JobState.PENDING, args=args, created_at=now)
 
 
-def _fulfilled(formations: Iterable[ExpandedFormation], groups: Mapping[GroupKey, Group]) -> Iterator[CompleteScale]:
+def _fulfilled(formations: Collection[ExpandedFormation], groups: Mapping[GroupKey, Group]) -> Iterator[CompleteScale]:
     """Yield the scale requests that are done, after the jobs that made them so."""
+    if not any(formation.pending_scale_request for formation in formations):
+        return
     unfulfilled = {key[:2] for key, group in groups.items() if not group.is_fulfilled}
     for formation in formations:
         request = formation.pending_scale_request
