@@ -250,7 +250,7 @@ def _labels(spec: JobSpec, appliance: str, address: str) -> dict[str, str]:
         LOG_LABEL: str(is_logged(spec)).lower(),
         TEMP_DISK_LABEL: str(spec.temp_disk_bytes),
         META_LABEL: msgspec.json.encode(dict(spec.meta)).decode(),
-        VOLUMES_LABEL: msgspec.json.encode([volume.id for volume in spec.volumes]).decode(),
+        VOLUMES_LABEL: msgspec.json.encode(spec.volume_ids).decode(),
         STOP_LABEL: f"{int(spec.stop_signal)} {spec.stop_s:g}",
     }
 

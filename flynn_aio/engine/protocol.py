@@ -65,7 +65,7 @@ class JobSpec:
             these, but what is asked for beyond them.
         devices: device nodes of the host it may use, by their path.
         volumes: which it has; all exist, and no other live job has them.
-        data: whether it gets an empty, writable `/data` of its own that goes with it.
+        data: whether it gets an empty, writable `/data` of its own: a volume that has its id and goes with it.
         log: whether stdout and stderr are kept for the log store. Never with `tty`.
         stop_signal: what asks it to end.
         stop_s: seconds it then has until SIGKILL; 0 leaves that to whoever stops it.
@@ -106,6 +106,12 @@ class JobSpec:
     stop_signal: int = SIGTERM
     stop_s: float = 0.0
     meta: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def volume_ids(self) -> tuple[VolumeID, ...]:
+        """Its volumes, also the one that is only its own."""
+        own = (VolumeID(self.id),) if self.data else ()
+        return (*(volume.id for volume in self.volumes), *own)
 
 
 class RunState(Enum):
@@ -160,7 +166,7 @@ def new_status(spec: JobSpec, *, address: str, started_at: Time | None) -> JobSt
         address=address,
         started_at=started_at,
         args=spec.args,
-        volumes=tuple(volume.id for volume in spec.volumes),
+        volumes=spec.volume_ids,
         stop_signal=spec.stop_signal,
         stop_s=spec.stop_s,
         meta=dict(spec.meta),

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from ..engine import OOM_TEXT, JobStatus, RunState
 from ..model import Job, JobState, PlacedJob, Time
-from .step import Doing, Observed, PutJob
+from .step import AddVolume, Doing, Observed, PutJob
+from .volumes import own_volumes
 
 GONE = "its container is gone: somebody removed it, or the machine was restarted"
 EXIT_LOST = "it ended, and its exit status was lost with the process that watched over it"
@@ -60,7 +61,7 @@ def observe(placed: PlacedJob, observed: Observed, now: Time) -> Sighting:
     return Sighting(job)
 
 
-def record(status: JobStatus) -> tuple[PutJob, ...]:
+def record(status: JobStatus) -> tuple[PutJob | AddVolume, ...]:
     """Return the first rows of a job somebody else started: a one-off or a build.
 
     It was up even if it has ended before anybody looked: watchers wait for both events.
@@ -74,12 +75,14 @@ def record(status: JobStatus) -> tuple[PutJob, ...]:
         type=status.type,
         state=JobState.UP,
         args=list(status.args),
+        volumes=list(status.volumes),
         meta=dict(status.meta),
     )
+    brought = [AddVolume(volume) for volume in own_volumes(status)]
     up = PutJob(job, formation=False, address=status.address, started_at=status.started_at)
     if status.state is RunState.RUNNING:
-        return (up,)
-    return up, PutJob(_down(job, status), formation=False)
+        return (*brought, up)
+    return *brought, up, PutJob(_down(job, status), formation=False)
 
 
 def signal_name(code: int | None) -> str:

@@ -177,7 +177,9 @@ def _observations(
             yield PutJob(calm, remark=remark_on_calm(calm, stable_after=stable_after))
 
 
-def _adoptions(strays: Iterable[JobStatus], observed: Observed, groups: Mapping[GroupKey, Group]) -> Iterator[PutJob]:
+def _adoptions(
+    strays: Iterable[JobStatus], observed: Observed, groups: Mapping[GroupKey, Group]
+) -> Iterator[PutJob | AddVolume]:
     """Offer running containers without a row to the group that may want them; record what is of none."""
     for stray in strays:
         if stray.id in observed.told:

@@ -22,6 +22,10 @@ Place = tuple[str, str, str, str]
 """App, release, process type, path. The release is empty where all have the same place."""
 
 
+DATA_PATH = "/data"
+"""Where a one-off job that asks for `data` has it. Source: `jobs.md` §2."""
+
+
 class Stock:
     """The volumes of one pass; what is given to a job is not given to another.
 
@@ -71,8 +75,28 @@ class Stock:
         return None if comes_back else given
 
     def lets_adopt(self, stray: JobStatus) -> bool:
-        """Whether no volume of a container without a row is unknown, or another job's."""
-        return all(volume in self._known and self._known[volume].job in (None, stray.id) for volume in stray.volumes)
+        """Whether no volume of a container without a row is unknown, or another job's. A one-off job brings its own."""
+        return not stray.formation or all(
+            volume in self._known and self._known[volume].job in (None, stray.id) for volume in stray.volumes
+        )
+
+
+def own_volumes(status: JobStatus) -> list[Volume]:
+    """Return the volumes a one-off job brought with it: its `/data`, which goes with it."""
+    return [
+        Volume(
+            path=DATA_PATH,
+            delete_on_stop=True,
+            id=volume,
+            host_id=HOST_ID,
+            type=VolumeType.DATA,
+            state=VolumeState.CREATED,
+            app=status.app,
+            release=status.release,
+            job=status.id,
+        )
+        for volume in status.volumes
+    ]
 
 
 def handed_over(old: Release, new: Release) -> frozenset[str]:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from flynn_aio.engine import RunState
+from flynn_aio.engine import JobSpec, RunState
 from flynn_aio.model import DeploymentStatus, JobID, JobState, ProcessType, Strategy, VolumeID, VolumeReq, VolumeState
 from flynn_aio.scheduler.plan import plan
 from flynn_aio.scheduler.step import AddVolume, Doing, PutJob, RemoveVolume, StartJob, Step, StopJob
@@ -35,6 +35,7 @@ PENDING, STARTING, UP, STOPPING, DOWN = (
     JobState.STOPPING,
     JobState.DOWN,
 )
+UUID = "00000000-0000-4000-8000-0000000000d1"
 STORE = {"web": ProcessType(args=["web"], volumes=[VolumeReq(path="/data")])}
 KEPT = {"web": ProcessType(args=["web"], volumes=[VolumeReq(path="/data", keep=True)])}
 TWO = {"web": ProcessType(volumes=[VolumeReq(path="/a"), VolumeReq(path="/b", delete_on_stop=True)])}
@@ -409,3 +410,19 @@ async def test_volume_events_tell_its_life(autojump_clock, world, app):
         await world.wait(lambda: world.is_at(app, down=1))
     life = [(event["state"], event.get("job")) for event in await world.events("volume")]
     assert life == [("pending", only.uuid), ("created", only.uuid), ("created", None)]
+
+
+async def test_the_data_of_a_one_off_job_is_a_volume_that_goes_with_it(autojump_clock, world, app):
+    app, release = app
+    one_off = JobSpec(id=JobID(UUID), app=app.id, app_name=app.name, release=release.id, image="x", data=True)
+    async with world.scheduler():
+        await world.engine.start(one_off)
+        await world.wait(lambda: world.has(app, UP))
+        [running] = await world.jobs(app)
+        [volume] = await volumes_of(world, app)
+        assert (volume.path, volume.delete_on_stop, volume.job, running.volumes) == ("/data", True, UUID, [volume.id])
+    world.engine.lose(JobID(UUID))  # our death, and its own
+    async with world.scheduler():
+        await world.wait(lambda: world.has(app, DOWN))
+        [volume] = await volumes_of(world, app)
+    assert (volume.state, volume.job) == (VolumeState.DESTROYED, UUID)
