@@ -196,15 +196,16 @@ async def _keep_in_step(
     """Look around every now and then; sweep as well when a new service took over.
 
     In that order: what a killed service left half made must be removed for Podman to forget it, and only
-    then are its conmon and its network namespace seen to belong to nobody.
+    then are its conmon and its network namespace seen to belong to nobody. A start that is tried again
+    removes its own later on, so a sweep follows that, too.
 
     Args:
         suspects: what the sweep at boot was not sure of.
     """
-    swept, suspected_at = service.generation.value, trio.current_time()
+    swept, suspected_at = (service.generation.value, engine.late_removals), trio.current_time()
     while True:
         seen = service.generation.value
-        unfinished = engine.has_leftovers or suspects or service.generation.value != swept
+        unfinished = engine.has_leftovers or suspects or (seen, engine.late_removals) != swept
         with trio.move_on_after(min(LEFTOVERS_S, settings.resync_s) if unfinished else settings.resync_s):
             await service.generation.moved_past(seen)
         try:
@@ -212,10 +213,10 @@ async def _keep_in_step(
             if trio.current_time() - suspected_at >= SUSPICION_S:
                 await remove_suspects(calls, suspects)
                 suspects = ()
-            if (generation := service.generation.value) != swept:
+            if (due := (service.generation.value, engine.late_removals)) != swept:
                 await ensure_network(calls, settings)
                 suspects = {*suspects, *await sweep(calls, settings, in_flight=lambda: engine.in_flight)}
-                swept, suspected_at = generation, trio.current_time()
+                swept, suspected_at = due, trio.current_time()
         except EngineError as exc:
             logger.warning("podman not looked at", extra={"why": exc.message})
 

@@ -75,6 +75,10 @@ class PodmanEngine:
 
     Args:
         is_owner: whether half-made containers can only be leftovers, since nobody else starts any.
+
+    Attributes:
+        late_removals: how many half-made containers were removed by another service than made them: a removal says
+            yes and leaves what only a sweep finds (`findings.md` §11).
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class PodmanEngine:
         self._volumes: set[VolumeID] = set()
         self._doomed: set[JobID] = set()
         self._removed: set[str] = set()
+        self.late_removals = 0
 
     @property
     def bell(self) -> Bell:
@@ -296,7 +301,7 @@ class PodmanEngine:
     async def _create_and_start(
         self, spec: JobSpec, address: str, attached: bool, doing: str
     ) -> tuple[Container, BareStream | None]:
-        name = self._settings.prefix + spec.id
+        name, server = self._settings.prefix + spec.id, self._service.process
         id = ""
         bare: BareStream | None = None
         try:
@@ -314,7 +319,6 @@ class PodmanEngine:
                 attached=attached,
             )
             id = await self._calls.create(body, doing=doing)
-            server = self._service.process
             if attached:
                 bare = await self._calls.attach(id, doing=doing)
                 if spec.tty and spec.rows and spec.columns:
@@ -327,6 +331,8 @@ class PodmanEngine:
                 raise EngineError(f"cannot {doing}: Podman's service was restarted, and its streams are lost")
         except BaseException as exc:
             self._addresses.give_back(address)
+            if server.is_ending:  # it may have made what no removal finds
+                self._doomed.add(spec.id)
             await self._tidy(spec.id, bare, late=not id and not isinstance(exc, EngineError))
             raise
         status = new_status(spec, address=address, started_at=inspected.started_at)
@@ -398,7 +404,9 @@ class PodmanEngine:
         await self._remove_files(job)
         if id or container:
             self._removed.add(id or (container.id if container else ""))
-        self._doomed.discard(job)
+        if job in self._doomed:
+            self._doomed.discard(job)
+            self.late_removals += 1
         self._forget(job)
 
     def _forget(self, job: JobID) -> None:
