@@ -14,7 +14,7 @@ class Figure:
     """One quantity, measured at least once.
 
     Attributes:
-        unit: ``s``, ``ms``, ``MB`` (10^6 bytes), ``%`` of one core; `RATIO` for a quotient.
+        unit: ``s``, ``ms``, ``MB`` (10^6 bytes), ``%`` of one core, or what is counted; `RATIO` for a quotient.
         samples: in the order they were taken.
     """
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..figures import Row
 from ..place import Place
-from . import apps, client, crash, env, idle, memory, plan, push, rollback, start, streams
+from . import apps, client, crash, env, idle, memory, plan, push, rollback, start, streams, zero_loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class Effort:
         idle_s: how long the appliance is watched doing nothing.
         lists: how often a long list is asked for.
         rounds: of requests beside events, and of requests without; `round_s` each.
+        moves: changes made to an app that is asked all the time.
     """
 
     boots: int
@@ -27,10 +28,11 @@ class Effort:
     lists: int
     rounds: int
     round_s: float
+    moves: int
 
 
-FULL = Effort(boots=7, pushes=7, changes=7, commands=15, idle_s=60.0, lists=100, rounds=5, round_s=20.0)
-QUICK = Effort(boots=3, pushes=3, changes=3, commands=5, idle_s=10.0, lists=20, rounds=2, round_s=8.0)
+FULL = Effort(boots=7, pushes=7, changes=7, commands=15, idle_s=60.0, lists=100, rounds=5, round_s=20.0, moves=50)
+QUICK = Effort(boots=3, pushes=3, changes=3, commands=5, idle_s=10.0, lists=20, rounds=2, round_s=8.0, moves=10)
 
 SUBJECTS: dict[str, Callable[[Place, Effort], Sequence[Row]]] = {
     "start": lambda place, effort: start.measure(place, times=effort.boots),
@@ -43,5 +45,6 @@ SUBJECTS: dict[str, Callable[[Place, Effort], Sequence[Row]]] = {
     "idle": lambda place, effort: idle.measure(place, seconds=effort.idle_s),
     "streams": lambda place, effort: streams.measure(place, seconds=effort.round_s, rounds=effort.rounds),
     "apps": lambda place, effort: apps.measure(place, times=effort.lists),
+    "zero-loss": lambda place, effort: zero_loss.measure(place, changes=effort.moves, quiet_s=effort.round_s),
     "plan": lambda place, effort: plan.measure(),
 }
