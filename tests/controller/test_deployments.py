@@ -1,9 +1,12 @@
 """Deployments over the wire."""
 
 import pytest
+import trio
 
 from ..support.build import make_app, make_release
 from .test_releases import UNKNOWN
+
+BUSY = "Cannot create deploy, there is already one in progress for this app."
 
 
 @pytest.fixture
@@ -38,7 +41,34 @@ async def test_a_deployment_of_a_running_app_is_pending_and_the_only_one(store, 
     assert (deployment["status"], deployment["processes"]) == ("pending", {"web": 1})
     again = await client.post("/apps/hello/deploy", {"id": new.id})
     assert again.status == 400
-    assert again.json()["message"] == "Cannot create deploy, there is already one in progress for this app."
+    assert again.json()["message"] == BUSY
+
+
+async def test_of_many_who_deploy_at_once_one_does(store, stage, client, app):
+    old, new = await make_release(store, app), await make_release(store, app)
+    await client.post("/apps/hello/deploy", {"id": old.id})
+    await client.put(f"/apps/hello/formations/{old.id}", {"processes": {"web": 1}})
+    answers = []
+
+    async def deploy(one):
+        answers.append(await one.post("/apps/hello/deploy", {"id": new.id}))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(deploy, stage.client())
+    assert sorted(answer.status for answer in answers) == [200, *[400] * 19]
+    assert {answer.json()["message"] for answer in answers if answer.status == 400} == {BUSY}
+    assert len((await client.get("/apps/hello/deployments")).json()) == 2
+
+
+async def test_a_release_of_another_app_can_be_deployed_as_in_flynn(store, client, app):
+    other = await make_release(store, await make_app(store, "other"))
+    assert (await client.post("/apps/hello/deploy", {"id": other.id})).status == 200
+    assert (await client.get("/apps/hello/release")).json()["id"] == other.id
+    refused = await client.delete(f"/apps/other/releases/{other.id}")
+    assert refused.status == 200  # told by its event: the other app still has it
+    [event] = (await client.get("/events?object_types=release_deletion")).json()
+    assert event["data"]["release_deletion"]["remaining_apps"] == [app.id]
 
 
 @pytest.mark.parametrize(
