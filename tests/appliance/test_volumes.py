@@ -6,6 +6,7 @@ TestPersistentVolumes of Flynn, with the deaths that one machine can die.
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -17,11 +18,28 @@ HOST = "diary.flynn.localhost"
 APP = {
     "app.py": """\
 import os
+import signal
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 DIARY = os.environ.get("DIARY", "/dev/null")
-with open(DIARY, "a") as diary:
-    diary.write(os.environ["FLYNN_JOB_ID"] + "\\n")
+
+
+def write(line):
+    with open(DIARY, "a") as diary:
+        diary.write(line + "\\n")
+
+
+def leave(*_):
+    write("left")
+    sys.exit()
+
+
+write(os.environ["FLYNN_JOB_ID"])
+if "BROKEN" in os.environ:
+    sys.exit(3)
+if "PARTING" in os.environ:
+    signal.signal(signal.SIGTERM, leave)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +76,17 @@ def one_more(appliance, before: list[str]) -> list[str]:
     return lines
 
 
+def begin(appliance, env: dict[str, str], volume: dict) -> Path:
+    """Push the app, and then give its processes a volume; return where its repository is."""
+    repo = repository(appliance.place / "diary", APP)
+    appliance.flynn("create", "diary", cwd=repo)
+    appliance.run("git", "push", "flynn", "master", cwd=repo)
+    update = appliance.place / "update.json"
+    update.write_text(json.dumps({"env": env, "processes": {"web": {"volumes": [volume]}}}))
+    appliance.flynn("release", "update", str(update), cwd=repo)
+    return repo
+
+
 def volumes(appliance) -> list[dict]:
     return json.loads(appliance.flynn("-a", "diary", "volume", "--json").stdout)
 
@@ -75,13 +104,7 @@ def container(appliance, job: str) -> str:
 
 
 def test_data_outlives_every_death_but_a_decommission(appliance):
-    repo = repository(appliance.place / "diary", APP)
-    appliance.flynn("create", "diary", cwd=repo)
-    appliance.run("git", "push", "flynn", "master", cwd=repo)
-    (appliance.place / "update.json").write_text(
-        json.dumps({"env": {"DIARY": "/data/diary"}, "processes": {"web": {"volumes": [{"path": "/data"}]}}})
-    )
-    appliance.flynn("release", "update", str(appliance.place / "update.json"), cwd=repo)
+    begin(appliance, {"DIARY": "/data/diary"}, {"path": "/data"})
     diary = one_more(appliance, [])
     [volume] = volumes(appliance)
     assert (volume["state"], volume["path"], volume["job"]) == ("created", "/data", bare(diary[-1]))
@@ -131,6 +154,48 @@ def test_data_outlives_every_death_but_a_decommission(appliance):
 
     appliance.flynn("-a", "diary", "delete", "--yes")
     assert until(lambda: on_disk(appliance) == set(), within_s=60), on_disk(appliance)
+
+
+def test_a_kept_volume_goes_from_release_to_release_and_back_from_one_that_fails(appliance):
+    begin(appliance, {"DIARY": "/data/diary", "PARTING": "yes"}, {"path": "/data", "keep": True})
+    [first] = diary = one_more(appliance, [])
+    [volume] = volumes(appliance)
+    assert (volume["state"], volume["path"], volume["job"], volume["keep"]) == ("created", "/data", bare(first), True)
+
+    appliance.flynn("-a", "diary", "env", "set", "COLOUR=blue")
+    diary = one_more(appliance, [first, "left"])  # the old one had left before the new one began
+    second = diary[-1]
+    assert release_of(appliance, second) != release_of(appliance, first)
+    assert [(one["id"], one["job"]) for one in volumes(appliance)] == [(volume["id"], bare(second))]
+
+    assert appliance.flynn("-a", "diary", "env", "set", "BROKEN=yes", check=False).returncode != 0
+    *before, third = handed_back(appliance, [*diary, "left"])
+    assert release_of(appliance, third) == release_of(appliance, second)
+    assert before, "the failed release never had the volume"
+    assert release_of(appliance, second) not in {release_of(appliance, job) for job in before}
+    [shown] = appliance.flynn("-a", "diary", "volume").stdout.splitlines()[1:]
+    assert volume["id"] in shown
+    assert [(one["id"], one["job"]) for one in volumes(appliance)] == [(volume["id"], bare(third))]
+
+    assert on_disk(appliance) == {volume["id"]}
+    appliance.flynn("-a", "diary", "delete", "--yes")
+    assert until(lambda: on_disk(appliance) == set(), within_s=60), on_disk(appliance)
+
+
+def handed_back(appliance, before: list[str]) -> list[str]:
+    """Wait until somebody serves again; return which jobs have written to the volume since `before`."""
+
+    def read() -> list[str]:
+        answer = appliance.fetch(HOST)
+        return answer.text.split() if answer.status == 200 else []
+
+    lines = until(read, within_s=60)
+    assert lines[: len(before)] == before, lines
+    return lines[len(before) :]
+
+
+def release_of(appliance, job: str) -> str:
+    return next(one["release"] for one in every_job(appliance) if one["uuid"] == bare(job))
 
 
 def every_job(appliance) -> list[dict]:
