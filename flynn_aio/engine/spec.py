@@ -211,12 +211,19 @@ def _asked_by(new_job: NewJob, release: Release, host_features: Collection[str])
     """Return what a one-off job asks of the host, as a process type would.
 
     Raises:
-        ValidationError: the operator does not allow it.
+        ValidationError: the operator does not allow it, or the release has no such process type. Flynn runs the job
+            without the mounts then.
     """
     for profile in new_job.profiles or ():
         profile_named(profile)
-    lender = release.processes.get(new_job.mounts_from) if new_job.mounts_from else None
-    asked = ProcessType(mounts=lender.mounts if lender else [], profiles=new_job.profiles or [])
+    lender, known = new_job.mounts_from, ", ".join(sorted(release.processes)) or "none"
+    if lender and lender not in release.processes:
+        raise ValidationError(
+            f"names the process type {lender!r}, which release {release.id} does not have (it has {known})",
+            field="mounts_from",
+        )
+    mounts = release.processes[lender].mounts if lender else []
+    asked = ProcessType(mounts=mounts, profiles=new_job.profiles or [])
     if refused := refusal(asked, host_features):
         raise ValidationError(refused.text, field={"mounts": "mounts_from"}.get(refused.field, refused.field))
     return asked

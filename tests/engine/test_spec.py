@@ -226,6 +226,16 @@ def test_mounts_are_read_and_lent():
             formation(with_process(ProcessType(mounts=[{"target": "/out", **nowhere}])), allow="mounts")
 
 
+def test_mounts_from_a_process_type_that_is_not_there_are_refused():
+    said = f"^mounts_from names the process type 'nope', which release {RELEASE.id} does not have .it has web.$"
+    with pytest.raises(ValidationError, match=said):
+        one_off_spec(
+            job=JOB, app=APP, release=with_process(ProcessType()), artifacts=[IMAGE],
+            new_job=NewJob(mounts_from="nope"), gateway=GATEWAY,
+        )  # fmt: skip
+    assert one_off(NewJob(mounts_from="")).mounts == ()
+
+
 def test_volumes_are_where_they_are_asked_for_and_never_in_place_of_the_app():
     volume = Volume(path="/data", id=VolumeID("v"), host_id="host0", type=VolumeType.DATA, state=VolumeState.CREATED)
     facts = {"job": JOB, "app": APP, "release": RELEASE, "type": "web", "gateway": GATEWAY}
