@@ -186,6 +186,9 @@ class ControllerSettings:
     write_timeout_s: float = 60.0
     event_keepalive_s: float = 30.0
     attach_start_timeout_s: float = 60.0
+    max_attached: int = 64
+    """How many jobs may have a client attached at once. Nobody scales those: without a bound a loop of `flynn run`
+    would take the addresses and memory the apps need, and for each a connection of Podman's service."""
     drain_s: float = 2.0
 
 

@@ -8,13 +8,14 @@ Source: `controller-api.md` §8.1; Flynn `controller/jobs.go`, `RunJob`.
 """
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import h11
 import trio
 
 from ..audit import GONE, Audit
-from ..errors import FlynnError, MalformedInput, ValidationError
+from ..errors import FlynnError, MalformedInput, Unavailable, ValidationError
 from .api import BUG, Api, audit_of, by_name, error_reply, headers_of
 from .attach_frames import PROTOCOL
 from .attach_session import Session
@@ -29,16 +30,17 @@ READ_BYTES = 64 * 1024
 SWITCHING = 101
 
 
-async def serve(api: Api, parts: Parts, stream: trio.SocketStream, data: bytes) -> None:
+async def serve(api: Api, parts: Parts, places: trio.CapacityLimiter, stream: trio.SocketStream, data: bytes) -> None:
     """Answer one request to attach; returns when its job has ended or it was refused.
 
     Args:
+        places: one for each job that may be attached to at once. Nobody waits for one: the refusal says what to do.
         data: what was read so far: the whole head, and perhaps more.
     """
     exchange = _Exchange(stream, data)
     status = GONE
     try:
-        refusal = await _run(api, parts, stream, exchange)
+        refusal = await _run(api, parts, places, stream, exchange)
         if exchange.switched:
             status = SWITCHING
         elif refusal is not None:
@@ -49,7 +51,9 @@ async def serve(api: Api, parts: Parts, stream: trio.SocketStream, data: bytes) 
         exchange.ended(status)
 
 
-async def _run(api: Api, parts: Parts, stream: trio.SocketStream, exchange: "_Exchange") -> Reply | None:
+async def _run(
+    api: Api, parts: Parts, places: trio.CapacityLimiter, stream: trio.SocketStream, exchange: "_Exchange"
+) -> Reply | None:
     """Run the job that is asked for to its end, or return why it was refused; ``None`` also when the client left."""
     try:
         with trio.fail_after(parts.settings.keep_alive_timeout_s):
@@ -58,7 +62,7 @@ async def _run(api: Api, parts: Parts, stream: trio.SocketStream, exchange: "_Ex
             return asked_for
         one_off, key = asked_for
         session = Session(parts, stream, one_off.spec, begin=exchange.switch, early=exchange.early)
-        with trio.CancelScope() as scope, parts.keys.session(key, scope):
+        with _taken(places), trio.CancelScope() as scope, parts.keys.session(key, scope):
             await session.run()
         return None
     except (Disconnected, trio.TooSlowError, trio.BrokenResourceError):
@@ -68,6 +72,27 @@ async def _run(api: Api, parts: Parts, stream: trio.SocketStream, exchange: "_Ex
     except Exception:
         logger.exception("an attached job failed for a reason nobody expected")
         return BUG
+
+
+@contextmanager
+def _taken(places: trio.CapacityLimiter) -> Iterator[None]:
+    """Hold a place while the block runs.
+
+    Raises:
+        Unavailable: all are taken.
+    """
+    holder = object()
+    try:
+        places.acquire_on_behalf_of_nowait(holder)
+    except trio.WouldBlock:
+        raise Unavailable(
+            f"cannot attach to one more job: {places.total_tokens} have a client attached, and that is the most at "
+            "once; end one of them ('flynn ps' lists them), or run the job with 'flynn run --detached'"
+        ) from None
+    try:
+        yield
+    finally:
+        places.release_on_behalf_of(holder)
 
 
 async def _asked_for(api: Api, parts: Parts, exchange: "_Exchange") -> tuple[OneOff, str] | Reply:

@@ -41,8 +41,9 @@ class Controller:
     def __init__(self, parts: Parts, git: ASGIApp, hang_ups: HangUps) -> None:
         self._parts = parts
         api = Api(parts)
+        places = trio.CapacityLimiter(parts.settings.max_attached)
         self._doors: dict[Door, tuple[ASGIApp, AttachServer | None, FollowServer | None]] = {
-            "controller": (api, partial(attach.serve, api, parts), partial(bare.serve, hang_ups)),
+            "controller": (api, partial(attach.serve, api, parts, places), partial(bare.serve, hang_ups)),
             "git": (git, None, None),
             "images": (Api(replace(parts, documents=image_documents), find=find_image), None, None),
         }

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import trio
 
+from flynn_aio.controller.attach_session import LINGER_S, RECORD_S
 from flynn_aio.engine import OOM_TEXT, Behaviour, RunState, Stream, exits, fails_to_start, ignore_sigterm
 from flynn_aio.model import Job, JobState
 from flynn_aio.store import changes
@@ -266,6 +267,29 @@ async def test_a_hang_up_before_the_job_runs_means_it_never_does(autojump_clock,
             raise AssertionError("unreachable")
     await trio.sleep(40)
     assert stage.engine.started == []
+
+
+async def test_one_more_session_than_there_are_places_is_refused_and_may_try_again(
+    autojump_clock, open_stage, settings, store, release
+):
+    async with open_stage(replace(settings, max_attached=2)) as stage:
+        client, body = stage.client(), {"release": release.id}
+        stage.engine.script(fails_to_start("no"), args=("nope",))
+        for _ in range(3):
+            async with attach(client, JOBS, body | {"args": ["nope"]}) as failed:
+                assert failed.head.status == 400, "a start that fails gives its place back"
+        async with attach(client, JOBS, body) as first, attach(client, JOBS, body):
+            async with attach(client, JOBS, body) as refused:
+                answer = refused.head.json()
+            assert (refused.head.status, answer["code"], answer["retry"]) == (503, "service_unavailable", True)
+            assert answer["message"].startswith("cannot attach to one more job: 2 have a client attached")
+            assert len(stage.engine.started) == 2
+            assert (await client.post(JOBS, body)).status == 200, "a detached job needs no place"
+            await first.send(signal(9))
+            await first.rest()
+            await trio.sleep(RECORD_S + LINGER_S)
+            async with attach(client, JOBS, body) as next_one:
+                assert next_one.head.status == 101
 
 
 async def test_what_is_no_frame_counts_as_a_hang_up(stage, client, release):
