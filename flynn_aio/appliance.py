@@ -86,7 +86,9 @@ async def run(
             open_engine(settings.engine) as engine,
             open_logs(settings.logs, engine, clock) as logs,
             open_sinks(logs, StoredSinks(store), clock),
-            open_discoverd(settings.discoverd, store, clock, running=await _running(engine)) as services,
+            open_discoverd(
+                settings.discoverd, store, clock, running=await _running(engine), listening=engine.listening
+            ) as services,
             open_router(settings.router, store, services) as router,
             open_scheduler(
                 settings.scheduler,

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ..model import (
     APP_META,
     APP_NAME_META,
@@ -18,6 +20,7 @@ from ..model import (
     RELEASE_META,
     TYPE_META,
     AppID,
+    Evidence,
     HealthCheck,
     Instance,
     JobID,
@@ -31,6 +34,9 @@ from .snapshot import Snapshot
 
 SERVING = frozenset({JobState.STARTING, JobState.UP})
 """The states in which a job may answer: one that is stopping has left before it gets its SIGTERM."""
+
+
+NOTHING_SEEN = Evidence()
 
 
 class EndpointKey(NamedTuple):
@@ -83,6 +89,7 @@ class Registry:
         self._registered: dict[str, dict[EndpointKey, Instance]] = {}
         """Of each service, in the order of registration."""
         self._reports: dict[EndpointKey, str] = {}
+        self._evidence: dict[EndpointKey, Evidence] = {}
         self._dead: dict[JobID, str] = {}
         self._last_index = 0
         self._moved_jobs: dict[JobID, None] = {}
@@ -114,6 +121,7 @@ class Registry:
         for key in ended:
             self._deregister(key)
             self._reports.pop(key, None)
+            self._evidence.pop(key, None)
         for job in left:
             if job not in self._jobs:
                 self._dead.pop(job, None)
@@ -133,17 +141,19 @@ class Registry:
             if endpoint.key not in self._registered.get(endpoint.key.service, ()):
                 self._answering[endpoint.key] = endpoint
             self._reports.pop(endpoint.key, None)
+            self._evidence.pop(endpoint.key, None)
             self._moved_jobs[endpoint.key.job] = None
 
-    def is_silent(self, endpoint: Endpoint, report: str) -> None:
+    def is_silent(self, endpoint: Endpoint, report: str, evidence: Evidence = NOTHING_SEEN) -> None:
         """The endpoint does not answer, or no longer: deregister it, and remember why."""
         if self._is_followed(endpoint):
             self._deregister(endpoint.key)
             self._reports[endpoint.key] = report
+            self._evidence[endpoint.key] = evidence
 
-    def give_up(self, endpoint: Endpoint, why: str) -> None:
+    def give_up(self, endpoint: Endpoint, why: str, evidence: Evidence = NOTHING_SEEN) -> None:
         """The endpoint's job is to be killed."""
-        self.is_silent(endpoint, why)
+        self.is_silent(endpoint, why, evidence)
         if self._is_followed(endpoint):
             self._dead[endpoint.key.job] = why
 
@@ -162,7 +172,15 @@ class Registry:
             up=frozenset(self._up),
             dead=self._dead.copy(),
             waiting=self._waiting.copy(),
+            evidence=dict(self._seen((*self._waiting, *self._dead))),
         )
+
+    def _seen(self, jobs: Iterable[JobID]) -> Iterator[tuple[JobID, Evidence]]:
+        """Yield what was seen of jobs that do not serve, each at the first of its ports that is silent."""
+        for job in jobs:
+            known = (self._evidence[endpoint.key] for endpoint in self._jobs[job] if endpoint.key in self._evidence)
+            if evidence := next(known, None):
+                yield job, replace(evidence, given_up=job in self._dead)
 
     def _register(self, endpoint: Endpoint) -> None:
         """Make an instance of an endpoint, once its service exists."""

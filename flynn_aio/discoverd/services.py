@@ -6,14 +6,14 @@ what happened and publish what it then says.
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from zlib import crc32
 
 import trio
 
-from ..clock import Clock
-from ..errors import Unavailable
+from ..clock import Clock, SystemClock
+from ..errors import FlynnError, Unavailable
 from ..model import AppID, HealthCheck, JobID, PlacedJob
 from ..settings import DiscoverdSettings
 from ..store import Store, queries
@@ -21,6 +21,7 @@ from ..watch import Watch
 from .checks import probe
 from .dns_server import open_dns
 from .health import START_INTERVAL_S, Health, Verdict
+from .history import History
 from .registry import Endpoint, EndpointKey, Registry
 from .snapshot import Services, Snapshot
 
@@ -34,11 +35,16 @@ REPORT_INTERVAL_S = 1.0
 a number nobody reads would cost more than the probes."""
 RESYNC_S = 30.0
 """How often all jobs are read, and not only those of the apps that changed."""
+LOOK_S = 1.0
+"""How long it may take to find out where a job listens: a probe is due meanwhile."""
 RETRY_S = 1.0
 """After the store could not be read."""
 
 Place = tuple[JobID, str]
 """A job and its address."""
+
+Listening = Callable[[JobID], Awaitable[tuple[str, ...] | None]]
+"""Tells where a job listens, as `Engine.listening` does."""
 
 Probe = Callable[[HealthCheck, str], Awaitable[str]]
 """Asks the endpoint at an address once; see `checks.probe`."""
@@ -46,7 +52,12 @@ Probe = Callable[[HealthCheck, str], Awaitable[str]]
 
 @asynccontextmanager
 async def open_discoverd(
-    settings: DiscoverdSettings, store: Store, clock: Clock, *, running: Mapping[JobID, str] | None = None
+    settings: DiscoverdSettings,
+    store: Store,
+    clock: Clock,
+    *,
+    running: Mapping[JobID, str] | None = None,
+    listening: Listening | None = None,
 ) -> AsyncIterator[Services]:
     """Follow the jobs in the store, check them, publish who answers, and serve DNS.
 
@@ -55,6 +66,7 @@ async def open_discoverd(
     Args:
         running: the jobs that do run, with their addresses. A row that says so of another job is from before the
             start and its address may be anybody's by now; without this, all rows are believed.
+        listening: asked where a job listens that does not answer; without it nobody will know.
 
     Raises:
         FlynnError: DNS cannot listen where the settings say.
@@ -62,7 +74,14 @@ async def open_discoverd(
     snapshot = Watch(Snapshot())
     async with (
         open_dns(settings, snapshot, clock) as dns_port,
-        open_monitor(store, snapshot, probe_timeout_s=settings.probe_timeout_s, running=running),
+        open_monitor(
+            store,
+            snapshot,
+            clock=clock,
+            probe_timeout_s=settings.probe_timeout_s,
+            running=running,
+            listening=listening,
+        ),
     ):
         yield Services(snapshot=snapshot, dns_port=dns_port)
 
@@ -74,11 +93,19 @@ async def open_monitor(
     *,
     probe_timeout_s: float,
     probe: Probe = probe,
+    clock: Clock | None = None,
     running: Mapping[JobID, str] | None = None,
+    listening: Listening | None = None,
 ) -> AsyncIterator[None]:
-    """Keep the snapshot true while the block runs. Entered, it is, as far as `SETTLE_S` allowed."""
+    """Keep the snapshot true while the block runs. Entered, it is, as far as `SETTLE_S` allowed.
+
+    Args:
+        clock: tells when a probe was made; the machine's own if none is given.
+    """
     async with trio.open_nursery() as checks:
-        monitor = Monitor(checks, snapshot, probe_timeout_s=probe_timeout_s, probe=probe)
+        monitor = Monitor(
+            checks, snapshot, clock or SystemClock(), probe_timeout_s=probe_timeout_s, probe=probe, listening=listening
+        )
         seen = store.changes.version
         placed = await store.read(queries.placed_jobs)
         past = frozenset[Place]() if running is None else frozenset(map(_place, placed)) - running.items()
@@ -123,12 +150,21 @@ class Monitor:
     """
 
     def __init__(
-        self, nursery: trio.Nursery, snapshot: Watch[Snapshot], *, probe_timeout_s: float, probe: Probe
+        self,
+        nursery: trio.Nursery,
+        snapshot: Watch[Snapshot],
+        clock: Clock,
+        *,
+        probe_timeout_s: float,
+        probe: Probe,
+        listening: Listening | None,
     ) -> None:
         self._nursery = nursery
         self._snapshot = snapshot
         self._probe_timeout_s = probe_timeout_s
+        self._clock = clock
         self._ask = probe
+        self._listening = listening
         self._registry = Registry()
         self._scopes: dict[EndpointKey, trio.CancelScope] = {}
         self._unasked: set[EndpointKey] = set()
@@ -170,12 +206,16 @@ class Monitor:
         """Probe one endpoint until its job leaves or is given up."""
         with scope:
             health = Health(check, now=trio.current_time(), phase=_phase(endpoint))
+            history = History(now=trio.current_time())
             verdict, error = None, ""
             while verdict is not Verdict.KILL:
                 started_at, before = trio.current_time(), error
                 error = await self._probe(endpoint, check, health, before)
                 verdict = health.probed(error, now=trio.current_time())
-                self._note(endpoint, health, verdict, news=error != before)
+                history.probed(error, self._clock.now())
+                if error and (verdict is Verdict.KILL or history.is_due(trio.current_time())):
+                    history.opened = await self._look(endpoint.key.job)
+                self._note(endpoint, health, history, verdict, news=error != before)
                 await trio.sleep_until(min(started_at + health.interval_s, health.deadline))
 
     async def _probe(self, endpoint: Endpoint, check: HealthCheck, health: Health, before: str) -> str:
@@ -189,7 +229,16 @@ class Monitor:
             return before
         return f"no answer from {addr} within {trio.current_time() - now:.1f} s"
 
-    def _note(self, endpoint: Endpoint, health: Health, verdict: Verdict | None, *, news: bool) -> None:
+    async def _look(self, job: JobID) -> tuple[str, ...] | None:
+        """Return where a job listens; ``None`` when nobody can tell just now."""
+        if self._listening is not None:
+            with trio.move_on_after(LOOK_S), suppress(FlynnError):
+                return await self._listening(job)
+        return None
+
+    def _note(
+        self, endpoint: Endpoint, health: Health, history: History, verdict: Verdict | None, *, news: bool
+    ) -> None:
         """Tell the registry what a probe changed, and publish when it matters to anybody."""
         key = endpoint.key
         report = health.report(now=trio.current_time())
@@ -199,13 +248,13 @@ class Monitor:
                 self._registry.answers(endpoint)
                 logger.info("instance up", extra=fields)
             case Verdict.DOWN:
-                self._registry.is_silent(endpoint, report)
+                self._registry.is_silent(endpoint, report, history.evidence())
                 logger.warning("instance down", extra=fields | {"reason": report})
             case Verdict.KILL:
-                self._registry.give_up(endpoint, report)
+                self._registry.give_up(endpoint, report, history.evidence())
                 logger.warning("instance given up", extra=fields | {"reason": report})
             case None if not health.is_up:
-                self._registry.is_silent(endpoint, report)
+                self._registry.is_silent(endpoint, report, history.evidence())
         self._asked(key)
         is_due = verdict or news or trio.current_time() - self._published_at >= REPORT_INTERVAL_S
         if self._is_public and is_due:

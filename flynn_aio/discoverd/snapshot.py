@@ -7,7 +7,7 @@ something moved.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..model import Instance, JobID
+from ..model import Evidence, Instance, JobID
 from ..watch import Watch
 
 
@@ -23,12 +23,14 @@ class Snapshot:
             soon as it has an address.
         dead: jobs to be killed because of `kill_down`, and why, as a sentence.
         waiting: jobs which run and are not up, and what the last probe met, as a sentence.
+        evidence: what the probes of the dead and the waiting came to, and where they listen.
     """
 
     instances: Mapping[str, tuple[Instance, ...]] = field(default_factory=dict)
     up: frozenset[JobID] = frozenset()
     dead: Mapping[JobID, str] = field(default_factory=dict)
     waiting: Mapping[JobID, str] = field(default_factory=dict)
+    evidence: Mapping[JobID, Evidence] = field(default_factory=dict)
 
     def leader(self, service: str) -> Instance | None:
         """Return the oldest live instance of a service, or ``None`` when it has none."""

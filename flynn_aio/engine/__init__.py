@@ -15,7 +15,7 @@ Words used here:
 
 from .doctor import Finding, probe_host
 from .fake import FakeEngine, open_fake_engine
-from .fake_process import Behaviour, Process, Program, exits, fails_to_start, ignore_sigterm, run_forever
+from .fake_process import Behaviour, Process, Program, exits, fails_to_start, ignore_sigterm, listens, run_forever
 from .init_log import OOM_TEXT, log_record, write_init_line
 from .lifecycle import Removed, open_engine, shut_down
 from .limits import limits_refusal, open_files_at_most
@@ -58,6 +58,7 @@ __all__ = [
     "formation_spec",
     "ignore_sigterm",
     "limits_refusal",
+    "listens",
     "log_file_name",
     "log_record",
     "one_off_spec",

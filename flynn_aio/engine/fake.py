@@ -214,6 +214,14 @@ class FakeEngine:
         await self._settled(job)
         self._deliver(self._running(job), number)
 
+    async def listening(self, job: JobID) -> tuple[str, ...] | None:
+        await self._call(f"look where job {job} listens")
+        await self._settled(job)
+        running = self._jobs.get(job)
+        if running is None or running.ended.is_set() or running.process.spec.host_network:
+            return None
+        return tuple(sorted(running.process.listening, key=lambda address: int(address.rpartition(":")[2])))
+
     async def remove(self, job: JobID) -> None:
         await self._change(f"remove job {job}")
         await self._settled(job)

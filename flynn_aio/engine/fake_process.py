@@ -16,6 +16,7 @@ class Process:
         spec: what it was started with; `spec.env` includes `EXTERNAL_IP`.
         files: where it sees a volume -> name -> content of what is in it.
         size: rows and columns of the terminal.
+        listening: where it listens, ``ip:port``; as with a real one, that alone does not make it answer.
         stdin: the other end of `read`, for the engine.
     """
 
@@ -25,6 +26,7 @@ class Process:
         self.spec = spec
         self.files = files
         self.size = (spec.rows, spec.columns)
+        self.listening: set[str] = set()
         self._write = write
         self.stdin, self._input = trio.open_memory_channel[bytes](0)
         self._trapped: set[int] = set()
@@ -75,6 +77,16 @@ async def ignore_sigterm(process: Process) -> int:
     """A program that only SIGKILL ends."""
     process.trap(signal.SIGTERM)
     return await run_forever(process)
+
+
+def listens(*addresses: str) -> Program:
+    """Return a program that listens at these addresses, and runs until a signal ends it."""
+
+    async def program(process: Process) -> int:
+        process.listening.update(addresses)
+        return await run_forever(process)
+
+    return program
 
 
 def exits(code: int, *, after_s: float = 0.0, prints: bytes = b"") -> Program:

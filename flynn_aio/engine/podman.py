@@ -38,6 +38,7 @@ from .network import have_address
 from .protocol import Attachment, JobSpec, JobStatus, RunState, new_status
 from .scratch import scratch_of
 from .service import PodmanService
+from .sockets import listening
 from .sweep import remove_groups_of
 from .volumes import Bind, bind_all, check_free, directory_of, find_volumes, make_volume, remove_tree
 from .watcher import Container, Watcher
@@ -147,6 +148,14 @@ class PodmanEngine:
         container = self._watcher.get(job)
         if container is None or container.ended.is_set() or not container.deliver(number):
             raise NotFound(f"cannot signal job {job}: no running job has this id")
+
+    async def listening(self, job: JobID) -> tuple[str, ...] | None:
+        await self._settled(job)
+        container = self._watcher.get(job)
+        if container is None or container.ended.is_set():
+            return None
+        found = await trio.to_thread.run_sync(listening, container.process.pid, abandon_on_cancel=True)
+        return None if container.process.has_ended else found  # the pid may be somebody else's by then
 
     async def remove(self, job: JobID) -> None:
         await self._settled(job)

@@ -263,6 +263,13 @@ class Engine(Protocol):
         """
         ...
 
+    async def listening(self, job: JobID) -> tuple[str, ...] | None:
+        """Return where a job listens over TCP right now, ``ip:port``, the lowest port first.
+
+        ``None`` when nobody can tell: it does not run, or shares the host's network.
+        """
+        ...
+
     async def remove(self, job: JobID) -> None:
         """Forget an ended job and free what it held; a running one is killed first. Idempotent.
 

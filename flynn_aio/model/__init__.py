@@ -9,7 +9,7 @@ Words used here:
 - *process type*: how one kind of process of a release is run.
 - *formation*: how many of each process type of a release are wanted.
 - *job*: one run of one process. A *one-off* job belongs to no formation.
-- *deployment*: the move from one release to the next, by a *strategy*.
+- *deployment*: the move from one release to the next, by a *strategy*; a *failure* says why it did not come off.
 - *volume*: a directory that outlives the job it is attached to.
 - *route*: which requests belong to which *service*; an *instance* answers for a service.
 - *sink*: a log server that is sent the lines of all apps.
@@ -49,8 +49,9 @@ from .cluster import (
     is_below,
     is_domain,
 )
-from .deployment import Deployment, DeploymentEvent, DeploymentStatus
+from .deployment import Deployment, DeploymentEvent, DeploymentStatus, DeploymentStep
 from .event import Event
+from .failure import Evidence, Failure, FailurePhase, NextStep, Probes, Serving
 from .formation import DeprecatedScale, ExpandedFormation, Formation, ScaleRequest, ScaleState
 from .ids import (
     APP_NAME_MAX,
@@ -104,6 +105,7 @@ from .release import (
     ResourceSpec,
     VolumeReq,
     filled,
+    memory_text,
     numbered,
     with_default_resources,
 )
@@ -174,12 +176,16 @@ __all__ = [
     "DeploymentEvent",
     "DeploymentID",
     "DeploymentStatus",
+    "DeploymentStep",
     "DeprecatedScale",
     "DomainMigration",
     "DomainMigrationEvent",
     "Event",
     "EventID",
+    "Evidence",
     "ExpandedFormation",
+    "Failure",
+    "FailurePhase",
     "Formation",
     "HealthCheck",
     "ImageEntrypoint",
@@ -194,9 +200,11 @@ __all__ = [
     "JobState",
     "Key",
     "NewJob",
+    "NextStep",
     "PlacedJob",
     "Port",
     "PortService",
+    "Probes",
     "ProcessType",
     "Provider",
     "ProviderID",
@@ -212,6 +220,7 @@ __all__ = [
     "ScaleRequest",
     "ScaleRequestID",
     "ScaleState",
+    "Serving",
     "Sink",
     "SinkID",
     "SinkKind",
@@ -244,6 +253,7 @@ __all__ = [
     "is_domain",
     "is_layer_id",
     "is_web",
+    "memory_text",
     "numbered",
     "parent_ref",
     "parse_template",

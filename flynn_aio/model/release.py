@@ -168,3 +168,9 @@ def with_default_resources(resources: Mapping[str, ResourceSpec]) -> dict[str, R
 def filled(process: ProcessType) -> ProcessType:
     """Return the process type with its default resources filled in."""
     return replace(process, resources=with_default_resources(process.resources))
+
+
+def memory_text(size: int) -> str:
+    """Return a number of bytes as `flynn limit` takes it, in whole megabytes or more: ``1GB``, ``500MB``."""
+    megabytes = -(-size // MIB)
+    return f"{megabytes // 1024}GB" if megabytes % 1024 == 0 else f"{megabytes}MB"

@@ -17,7 +17,7 @@ import trio
 from ..clock import Clock
 from ..engine import Attachment, Engine, JobSpec, JobStatus, Stream
 from ..errors import EngineError
-from ..model import App, JobID, Release
+from ..model import App, JobID, Release, memory_text
 from ..settings import BuildSettings
 from .builder import (
     BUILDPACK_VARIABLE,
@@ -26,7 +26,6 @@ from .builder import (
     Workplace,
     builder_spec,
     memory_limit,
-    memory_text,
     read_detected,
 )
 from .failure import INDENT, BuildFailed

@@ -33,7 +33,7 @@ from pathlib import Path
 
 from ..engine import JobSpec, Mount, Partition
 from ..errors import ValidationError
-from ..model import MIB, SLUGBUILDER_TYPE, SSH_ENV, App, JobID, Release
+from ..model import SLUGBUILDER_TYPE, SSH_ENV, App, JobID, Release
 from ..settings import BuildSettings
 
 BUILDER_USER = 5000
@@ -121,11 +121,6 @@ def memory_limit(previous: Release | None, default_bytes: int) -> int:
     kept = previous.processes.get(SLUGBUILDER_TYPE) if previous else None
     memory = kept.resources.get("memory") if kept else None
     return (memory.limit if memory else None) or default_bytes
-
-
-def memory_text(size: int) -> str:
-    """Return a size as `flynn limit` spells it: ``1GB``, ``500MB``."""
-    return f"{size // (1024 * MIB)}GB" if size % (1024 * MIB) == 0 else f"{size // MIB}MB"
 
 
 def env_files(env: Mapping[str, str]) -> dict[str, bytes]:

@@ -32,11 +32,12 @@ from ..settings import SchedulerSettings
 from ..store import Store, queries
 from ..watch import Bell, Watch
 from .executor import Drained, Executor
-from .reconciler import Note, Reconciler, Tail
+from .inquiry import Inquiry, Tail
+from .reconciler import Note, Reconciler
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Drained", "Note", "Tail", "open_scheduler"]
+__all__ = ["Drained", "Inquiry", "Note", "Tail", "open_scheduler"]
 
 
 @asynccontextmanager
@@ -50,8 +51,10 @@ async def open_scheduler(
     drained: Drained,
     tail: Tail | None = None,
     note: Note | None = None,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Inquiry]:
     """Keep the right jobs running while the block runs. Entered, the first pass is done.
+
+    What it yields tells why a job does not serve.
 
     Leaving it stops no job. A start or a stop in flight is cut off; its row says what was meant, and
     the next scheduler takes it up.
@@ -59,11 +62,12 @@ async def open_scheduler(
     Args:
         drained: waits until no request is with a job; asked before a job is stopped, for at most
             `settings.drain_s`.
-        tail: finds the last lines of a job, for the error of a deployment that failed.
+        tail: finds the last lines of a job, for the failure of a deployment.
         note: puts a line of ours into an app's log.
     """
     await _name_strangers(store, engine)
     bell = Bell()
+    inquiry = Inquiry(store, engine, services, tail)
     async with trio.open_nursery() as actions:
         executor = Executor(actions, settings, store=store, engine=engine, drained=drained, bell=bell)
         reconciler = Reconciler(
@@ -74,7 +78,7 @@ async def open_scheduler(
             clock=clock,
             executor=executor,
             bell=bell,
-            tail=tail,
+            inquiry=inquiry,
             note=note,
         )
         async with trio.open_nursery() as loops:
@@ -83,7 +87,7 @@ async def open_scheduler(
             loops.start_soon(_ring_for_health, services, bell)
             loops.start_soon(reconciler.run)
             await reconciler.ready.wait()
-            yield
+            yield inquiry
             loops.cancel_scope.cancel()
         actions.cancel_scope.cancel()
 

@@ -1,7 +1,7 @@
 """Deployments: when a step is done, when one has failed, and what is then said and undone. Pure.
 
-Each pass asks again, from the rows alone: a restart in the middle is just another pass. The
-texts are for a person who sees nothing but them: the pusher, or whoever changed a variable.
+Each pass asks again, from the rows alone: a restart in the middle is just another pass. Here is
+the first sentence of a failure; `failure` has what explains it.
 
 Source: `deploy.md` §3, §4; Flynn `controller/worker/deployment/job.go`.
 """
@@ -14,17 +14,19 @@ from ..model import (
     DEFAULT_DEPLOY_TIMEOUT_S,
     Deployment,
     ExpandedFormation,
+    Failure,
     Job,
     JobState,
     Release,
     ReleaseID,
+    Serving,
     Strategy,
     Time,
-    full_job_id,
 )
 from ..store import DeploymentInProgress
 from . import sirenia
-from .step import DropFormation, FinishDeployment, NoteStep, Observed, SetFormation, Write
+from .failure import doing
+from .step import Blame, DropFormation, FinishDeployment, NoteStep, Observed, SetFormation, Write
 from .strategies import Balance, Counts, next_balance
 from .volumes import handed_over
 
@@ -105,13 +107,18 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
     )
     if moving.step:
         if len(moving.failures) > TOLERATED_FAILURES:
-            return _fail(deployment, start_failure(moving.failures[TOLERATED_FAILURES]))
+            failed = moving.failures[TOLERATED_FAILURES]
+            return _fail(
+                deployment,
+                start_failure(failed),
+                Blame(job=failed.uuid, rolled_back=deployment.strategy not in NEVER_ROLLED_BACK),
+            )
         lacks = _lacks_up if moving.step.startswith(UP) else _lacks_down
         if lack := next(lacks(deployment, goal, app), None):
             deadline = _waiting_since(moving, observed, now) + _patience(deployment)
             if now < deadline:
                 return Progress(wake_at=deadline)
-            return _fail(deployment, _timed_out(deployment, lack, app, observed), lack.job)
+            return _timed_out(deployment, lack, observed, draining=lacks is _lacks_down)
 
     if not moving.step and any(now_at.new.values()):
         return Progress((_scale_new(deployment, now_at.new), _note(deployment, UP, now_at.new)))  # is it well?
@@ -169,14 +176,15 @@ def _scale_old(deployment: Deployment, app: Surroundings, counts: Counts) -> tup
     return (SetFormation(old.app.id, old.release.id, counts, old.tags),) if old else ()
 
 
-def _fail(deployment: Deployment, error: str, blamed: Job | None = None) -> Progress:
+def _fail(deployment: Deployment, error: str, blame: Blame | None = None) -> Progress:
     """Put the old formation back as it was, forget the new one, and say why. Databases stay as they are."""
-    quote = blamed.uuid if blamed else None
-    finish = FinishDeployment(deployment.app, deployment.id, error, quote)
-    if deployment.strategy in NEVER_ROLLED_BACK:
+    old, kept = deployment.old_release, deployment.strategy in NEVER_ROLLED_BACK
+    serving = Serving(release=old, processes=deployment.processes or {}) if old and not kept else None
+    finish = FinishDeployment(deployment.app, deployment.id, Failure(error=error, serving=serving), blame)
+    if kept:
         return Progress((finish,))
     undone: list[Write] = [DropFormation(deployment.app, deployment.new_release)]
-    if old := deployment.old_release:
+    if old:
         undone.insert(0, SetFormation(deployment.app, old, deployment.processes or {}, deployment.tags or {}))
     return Progress((*undone, finish))
 
@@ -203,38 +211,16 @@ def _lacks_down(deployment: Deployment, goal: Counts, app: Surroundings) -> Iter
             yield Lack(what, late[-1] if late else None)
 
 
-def _timed_out(deployment: Deployment, lack: Lack, app: Surroundings, observed: Observed) -> str:
-    """Return what happened, what the job was seen doing, what serves, and what to do next."""
+def _timed_out(deployment: Deployment, lack: Lack, observed: Observed, *, draining: bool) -> Progress:
     seconds = round(_patience(deployment) / timedelta(seconds=1))
-    name = next((formation.app.name for formation in app.formations.values()), deployment.app)
-    sentences = [f"{lack.what} after {seconds} s"]
-    if lack.job:
-        sentences.append(f"job {full_job_id(lack.job.uuid)}: {_doing(lack.job, observed)}")
-    if deployment.strategy in NEVER_ROLLED_BACK:
-        sentences.append(f"nothing was rolled back: see `flynn -a {name} scale -a`")
-    else:
-        sentences.append(f"release {deployment.old_release} keeps serving")
-    look = f"see `flynn -a {name} log -j {full_job_id(lack.job.uuid)}`, or " if lack.job else ""
-    sentences.append(f"{look}allow more time with `flynn -a {name} deployment timeout {2 * seconds}`")
-    return "; ".join(sentences)
-
-
-def _doing(job: Job, observed: Observed) -> str:
-    """Return what a job was last seen doing, as part of a sentence."""
-    if reason := observed.waiting.get(job.uuid):
-        return reason
-    match job.state:
-        case JobState.BLOCKED:
-            return "blocked, because no host has the tags its formation asks for"
-        case JobState.PENDING if job.run_at:
-            return f"waits until {job.run_at}, since it went down {job.restarts} times"
-        case JobState.STARTING if job.uuid in observed.statuses:
-            return "runs, but has not become healthy"
-        case JobState.STARTING:
-            return "its container is being started"
-        case JobState.STOPPING:
-            return "is still stopping"
-    return "has not been started yet"
+    blame = Blame(
+        job=lack.job.uuid if lack.job else None,
+        draining=draining,
+        doing=doing(lack.job, observed) if lack.job else "",
+        waited_s=seconds,
+        rolled_back=deployment.strategy not in NEVER_ROLLED_BACK,
+    )
+    return _fail(deployment, f"{lack.what} after {seconds} s", blame)
 
 
 def _refusal(deployment: Deployment, goal: Counts, release: Release) -> str | None:

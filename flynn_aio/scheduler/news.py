@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..engine import JobStatus
-from ..model import AppID, JobID, Time, VolumeID
+from ..model import AppID, Evidence, JobID, Time, VolumeID
 from .step import Doing
 
 
@@ -30,6 +30,7 @@ class Look:
     up: frozenset[JobID] = frozenset()
     dead: Mapping[JobID, str] = field(default_factory=dict)
     waiting: Mapping[JobID, str] = field(default_factory=dict)
+    evidence: Mapping[JobID, Evidence] = field(default_factory=dict)
     steady_since: Time
 
 

@@ -13,7 +13,7 @@ from signal import SIGSYS, Signals
 from msgspec.structs import replace
 
 from ..engine import OOM_TEXT, JobStatus, RunState
-from ..model import Job, JobState, PlacedJob, Time
+from ..model import Evidence, Job, JobState, PlacedJob, Time
 from .step import AddVolume, Doing, Observed, PutJob
 from .volumes import own_volumes
 
@@ -57,7 +57,7 @@ def observe(placed: PlacedJob, observed: Observed, now: Time) -> Sighting:
         case JobStatus(state=RunState.RUNNING):
             return _running(placed, status, observed, now)
         case JobStatus(state=RunState.EXITED) if doing is not Doing.STARTING:
-            return _exited(placed, status, now)
+            return _exited(placed, status, observed, now)
     return Sighting(job)
 
 
@@ -110,8 +110,8 @@ def _running(placed: PlacedJob, status: JobStatus, observed: Observed, now: Time
         return Sighting(job, ran_for=ran_for)
     if placed.formation and job.uuid in observed.dead:
         stopping = replace(job, state=JobState.STOPPING)
-        why = observed.dead[job.uuid]
-        return Sighting(stopping, (_put(placed, stopping, status),), crashed=True, ran_for=ran_for, given_up=why)
+        put = _put(placed, stopping, status, observed.evidence.get(job.uuid))
+        return Sighting(stopping, (put,), crashed=True, ran_for=ran_for, given_up=observed.dead[job.uuid])
     state = JobState.UP if job.uuid in observed.up or job.state is JobState.UP else JobState.STARTING
     known = placed.address == status.address and (placed.started_at or not status.started_at)
     if state is job.state and known:
@@ -120,10 +120,11 @@ def _running(placed: PlacedJob, status: JobStatus, observed: Observed, now: Time
     return Sighting(seen, (_put(placed, seen, status),), ran_for=ran_for)
 
 
-def _exited(placed: PlacedJob, status: JobStatus, now: Time) -> Sighting:
+def _exited(placed: PlacedJob, status: JobStatus, observed: Observed, now: Time) -> Sighting:
     down = _down(placed.job, status)
     crashed = placed.job.state is not JobState.STOPPING
-    return Sighting(down, (_put(placed, down, status),), crashed=crashed, ran_for=_ran_for(placed, status, now))
+    put = _put(placed, down, status, observed.evidence.get(down.uuid))
+    return Sighting(down, (put,), crashed=crashed, ran_for=_ran_for(placed, status, now))
 
 
 def _missing(placed: PlacedJob, now: Time) -> Sighting:
@@ -168,8 +169,14 @@ def _down(job: Job, status: JobStatus) -> Job:
     )
 
 
-def _put(placed: PlacedJob, job: Job, status: JobStatus) -> PutJob:
-    return PutJob(job, formation=placed.formation, address=status.address, started_at=status.started_at)
+def _put(placed: PlacedJob, job: Job, status: JobStatus, evidence: Evidence | None = None) -> PutJob:
+    return PutJob(
+        job,
+        formation=placed.formation,
+        address=status.address,
+        started_at=status.started_at,
+        evidence=evidence,
+    )
 
 
 def _ran_for(placed: PlacedJob, status: JobStatus, now: Time) -> timedelta:

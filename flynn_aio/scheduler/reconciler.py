@@ -23,11 +23,12 @@ from ..clock import Clock
 from ..discoverd import Services
 from ..engine import Engine, JobStatus
 from ..errors import EngineError, FlynnError, NotFound, Unavailable
-from ..model import AppID, JobID, JobState, Release, ReleaseID, Time, Volume, full_job_id
+from ..model import AppID, JobID, JobState, Release, ReleaseID, Time, Volume
 from ..settings import SchedulerSettings
 from ..store import Database, DatabaseBroken, Desired, Store, queries
 from ..watch import Bell
 from .executor import Executor
+from .inquiry import Inquiry
 from .news import Look, News
 from .pace import Pace
 from .plan import plan
@@ -35,9 +36,6 @@ from .recorder import record_all
 from .step import FinishDeployment, Observed, PutJob, RemoveVolume, Step, Write
 
 logger = logging.getLogger(__name__)
-
-Tail = Callable[[JobID, int], Awaitable[list[str]]]
-"""Returns the last lines a job printed."""
 
 Note = Callable[[AppID, JobID, str, str], Awaitable[None]]
 """Puts a line into the log of an app, among those of a job of this type."""
@@ -53,10 +51,6 @@ OUTAGE_PAUSE_S = 1.0
 
 BREATH_S = 0.25
 """A pass is followed by a rest as long as itself, up to this: a storm of changes costs half a core."""
-
-QUOTED_LINES = 10
-QUOTE_S = 2.0
-"""How many lines of a job's output explain a failed deployment, and how long they may take to find."""
 
 NOTE_S = 1.0
 """How long a line in a log may wait for its turn: it is not worth holding up what it tells of."""
@@ -79,7 +73,7 @@ class Reconciler:
         clock: Clock,
         executor: Executor,
         bell: Bell,
-        tail: Tail | None,
+        inquiry: Inquiry,
         note: Note | None = None,
     ) -> None:
         self._store = store
@@ -89,7 +83,7 @@ class Reconciler:
         self._settings = settings
         self._executor = executor
         self._bell = bell
-        self._tail = tail
+        self._inquiry = inquiry
         self._note = note
         self._stable_after = timedelta(seconds=settings.restart_stable_s)
         self._engine_is_silent = False
@@ -168,6 +162,7 @@ class Reconciler:
             up=snapshot.up,
             dead=snapshot.dead,
             waiting={**snapshot.waiting, **self._executor.troubled},
+            evidence=snapshot.evidence,
             steady_since=self._note_disturbances(),
         )
 
@@ -232,16 +227,10 @@ class Reconciler:
                     await self._note(app, remark.job, remark.type, remark.text)
 
     async def _explained(self, write: Write) -> Write:
-        """Return the end of a deployment with the output that explains it."""
-        if not isinstance(write, FinishDeployment) or write.quote is None or self._tail is None:
+        """Return the end of a deployment with all that explains it."""
+        if not isinstance(write, FinishDeployment) or write.failure is None or write.blame is None:
             return write
-        lines: list[str] = []
-        with trio.move_on_after(QUOTE_S), suppress(FlynnError, OSError):
-            lines = await self._tail(write.quote, QUOTED_LINES)
-        if not lines:
-            return write
-        quoted = "\n".join(f"    {line}" for line in lines)
-        return replace(write, error=f"{write.error}\nlast lines of job {full_job_id(write.quote)}:\n{quoted}")
+        return replace(write, failure=await self._inquiry.look_into(write.failure, write.blame))
 
 
 def _read(
@@ -266,6 +255,7 @@ def _read(
             up=look.up,
             dead=look.dead,
             waiting=look.waiting,
+            evidence=look.evidence,
             told=frozenset(status.id for status in strays if _is_told(db, status)),
             releases=_releases(db, desired),
             spent=tuple(spent[app]),

@@ -42,7 +42,12 @@ def _record(tx: Transaction, write: Write) -> None:
     match write:
         case PutJob():
             changes.put_job(
-                tx, write.job, address=write.address, started_at=write.started_at, formation=write.formation
+                tx,
+                write.job,
+                address=write.address,
+                started_at=write.started_at,
+                evidence=write.evidence,
+                formation=write.formation,
             )
         case AddVolume():
             changes.create_volume(tx, write.volume)
@@ -57,4 +62,4 @@ def _record(tx: Transaction, write: Write) -> None:
         case TellJob():
             changes.tell_deployment_job(tx, write.deployment, write.release, write.type, write.state)
         case FinishDeployment():
-            changes.finish_deployment(tx, write.deployment, error=write.error)
+            changes.finish_deployment(tx, write.deployment, failure=write.failure)

@@ -12,7 +12,9 @@ from ..engine import JobStatus
 from ..model import (
     AppID,
     DeploymentID,
+    Evidence,
     ExpandedFormation,
+    Failure,
     Job,
     JobID,
     JobState,
@@ -48,6 +50,7 @@ class Observed:
         up: jobs that serve.
         dead: jobs whose health check gave them up, and why.
         waiting: jobs that run and do not serve, and what they were last seen waiting for.
+        evidence: what was seen of jobs that run and do not serve.
         told: listed jobs of which there is no more to record: they are down, or of no app of ours.
         releases: what the unfinished deployments move from and to.
         spent: volumes the engine lists that are destroyed as far as rows go.
@@ -60,6 +63,7 @@ class Observed:
     up: frozenset[JobID] = frozenset()
     dead: Mapping[JobID, str] = field(default_factory=dict)
     waiting: Mapping[JobID, str] = field(default_factory=dict)
+    evidence: Mapping[JobID, Evidence] = field(default_factory=dict)
     told: frozenset[JobID] = frozenset()
     releases: Mapping[ReleaseID, Release] = field(default_factory=dict)
     spent: tuple[Volume, ...] = ()
@@ -130,7 +134,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class PutJob:
-    """Write a job as it is now known. An empty address or time keeps what is stored.
+    """Write a job as it is now known. An empty address, time or evidence keeps what is stored.
 
     Attributes:
         remark: told once it is written.
@@ -140,6 +144,7 @@ class PutJob:
     formation: bool = True
     address: str = ""
     started_at: Time | None = None
+    evidence: Evidence | None = None
     remark: Remark | None = None
 
     @property
@@ -193,18 +198,37 @@ class TellJob:
     state: JobState
 
 
-@dataclass(frozen=True, slots=True)
-class FinishDeployment:
-    """A deployment is over; without an error it has succeeded.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blame:
+    """The job a deployment failed by, for whoever looks into it.
 
     Attributes:
-        quote: the job whose last lines of output belong behind the error.
+        job: ``None`` when a step ran out of time and no job was to be seen.
+        draining: it is an old one that did not stop.
+        doing: what it was last seen doing, as part of a sentence; empty when it is down.
+        waited_s: how long the step waited; 0 when it was not time that ended it.
+        rolled_back: whether all is put back as it was.
+    """
+
+    job: JobID | None
+    draining: bool = False
+    doing: str = ""
+    waited_s: int = 0
+    rolled_back: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FinishDeployment:
+    """A deployment is over; without a failure it has succeeded.
+
+    Attributes:
+        blame: where to look for what the failure does not say yet.
     """
 
     app: AppID
     deployment: DeploymentID
-    error: str = ""
-    quote: JobID | None = None
+    failure: Failure | None = None
+    blame: Blame | None = None
 
 
 Write = PutJob | AddVolume | CompleteScale | SetFormation | DropFormation | NoteStep | TellJob | FinishDeployment

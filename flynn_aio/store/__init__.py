@@ -18,7 +18,7 @@ from . import changes, queries
 from .feed import EventFilter, Overflow, Subscription
 from .file import DatabaseBroken
 from .keys import Failures, Keyring, key_hash, last_hop
-from .queries import DeploymentInProgress, Desired
+from .queries import DeploymentInProgress, Desired, JobRecord
 from .store import Store, inline, open_store
 from .transaction import Transaction
 
@@ -29,6 +29,7 @@ __all__ = [
     "Desired",
     "EventFilter",
     "Failures",
+    "JobRecord",
     "Keyring",
     "Overflow",
     "Store",

@@ -194,6 +194,12 @@ def initial_scales(db: Database) -> None:
     )
 
 
+@migrations()
+def evidence_on_jobs(db: Database) -> None:
+    """What was seen of a job that did not serve, an Evidence: it explains the failure of its deployment later."""
+    _run(db.conn, "ALTER TABLE jobs ADD COLUMN evidence TEXT NOT NULL DEFAULT '';")
+
+
 def _run(conn: sqlite3.Connection, script: str) -> None:
     """Execute several statements inside the migration's transaction; `executescript` would commit it."""
     statement = ""

@@ -33,6 +33,7 @@ FLOOD = ("sh", "-c", "while true; do echo 01234567890123456789012345678901234567
 ENVIRONMENT = ("sh", "-c", 'echo "$EXTERNAL_IP"; echo "$GREETING"')
 WRITE_VOLUME = ("sh", "-c", "echo kept > /store/file")
 READ_VOLUME = ("sh", "-c", "cat /store/file")
+LISTEN = ("sh", "-c", "nc -l -s 0.0.0.0 -p 3000 & nc -l -s 127.0.0.1 -p 8080")
 MISSING = ("no-such-command",)
 
 
@@ -159,6 +160,26 @@ class EngineContract:
         async with world.engine.attach(spec) as attachment:
             text = (await text_of(attachment.output))[Stream.STDOUT].decode()
             assert text == f"{(await attachment.wait()).address}\nhello  world\n"
+
+    # -- where it listens ----------------------------------------------------------------------
+
+    async def test_a_job_listens_where_it_opened_ports_and_nowhere_when_it_has_ended(self, world: World):
+        idle, listening = world.spec(RUN_FOREVER), world.spec(LISTEN)
+        await world.engine.start(idle)
+        await world.engine.start(listening)
+        with trio.fail_after(WAIT_S):
+            while len(await world.engine.listening(listening.id) or ()) < 2:  # noqa: ASYNC110 – nothing tells of it
+                await trio.sleep(0.05)
+        assert await world.engine.listening(listening.id) == ("0.0.0.0:3000", "127.0.0.1:8080")
+        assert await world.engine.listening(idle.id) == ()
+        await world.engine.stop(idle.id, kill_s=0)
+        assert await world.engine.listening(idle.id) is None
+        assert await world.engine.listening(JobID(str(uuid.uuid4()))) is None
+
+    async def test_where_a_job_on_the_hosts_network_listens_cannot_be_told(self, world: World):
+        spec = world.spec(RUN_FOREVER, host_network=True)
+        await world.engine.start(spec)
+        assert await world.engine.listening(spec.id) is None
 
     # -- the end of a job ----------------------------------------------------------------------
 

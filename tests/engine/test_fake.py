@@ -16,6 +16,7 @@ from flynn_aio.engine import (
     exits,
     fails_to_start,
     ignore_sigterm,
+    listens,
     open_fake_engine,
 )
 from flynn_aio.errors import EngineError, NotFound, StartError
@@ -86,6 +87,7 @@ def script(engine: FakeEngine) -> None:
         (contract.ENVIRONMENT, environment),
         (contract.WRITE_VOLUME, write_volume),
         (contract.READ_VOLUME, read_volume),
+        (contract.LISTEN, listens("127.0.0.1:8080", "0.0.0.0:3000")),
     ):
         engine.script(program, args=args)
     engine.script(fails_to_start('exec: "no-such-command": executable file not found in $PATH'), args=contract.MISSING)

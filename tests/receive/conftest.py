@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from flynn_aio.engine import Engine, Process, Stream, open_fake_engine
-from flynn_aio.model import App, AppID, Job, JobID, JobState, Release, ScaleRequest, decode
+from flynn_aio.model import App, AppID, Failure, Job, JobID, JobState, Release, ScaleRequest, decode
 from flynn_aio.receive import open_receive
 from flynn_aio.settings import BuildSettings
 from flynn_aio.store import EventFilter, Keyring, Store, changes, key_hash, queries
@@ -104,7 +104,8 @@ class FakeScheduler:
                 elif deployment.processes:
                     changes.delete_formation(tx, deployment.app, deployment.old_release)
                     changes.set_formation(tx, deployment.app, deployment.new_release, deployment.processes, {})
-                changes.finish_deployment(tx, deployment.id, error=self.deploy_error)
+                failure = Failure(error=self.deploy_error) if self.deploy_error else None
+                changes.finish_deployment(tx, deployment.id, failure=failure)
             return
         formation = queries.find_formation(tx.db, event.app, _release_of(event))
         if formation and formation.processes.get("web") and self.web != "hang":

@@ -5,7 +5,7 @@ import pytest
 
 from flynn_aio.engine import Mount
 from flynn_aio.errors import ValidationError
-from flynn_aio.model import MIB, App, AppID, JobID, ProcessType, Release, ResourceSpec
+from flynn_aio.model import MIB, App, AppID, JobID, ProcessType, Release, ResourceSpec, memory_text
 from flynn_aio.receive.builder import (
     Detected,
     Workplace,
@@ -13,7 +13,6 @@ from flynn_aio.receive.builder import (
     check_stack,
     env_files,
     memory_limit,
-    memory_text,
     read_detected,
 )
 

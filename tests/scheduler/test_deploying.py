@@ -111,10 +111,12 @@ async def test_a_release_that_never_serves_is_rolled_back_with_what_it_waited_fo
         app, old, _, before, ended, error = await deployed(world, sick=True, timeout=45)
         assert ended.status is DeploymentStatus.FAILED
         assert ended.finished_at - ended.created_at >= timedelta(seconds=45)
-        assert error.startswith("printer job failed to start: 0 of 1 up after 45 s; job host0-")
+        assert error.startswith(
+            "printer job failed to start: 0 of 1 up after 45 s\nit runs, but has not become healthy"
+        )
         assert "connection refused on 100.100." in error
-        assert f"release {old.id} keeps serving" in error
-        assert "`flynn -a hello deployment timeout 90`" in error
+        assert f"\nrelease {old.id} keeps serving\n" in error
+        assert "\nto allow more time: flynn -a hello deployment timeout 90" in error
         assert await world.wait_up(app, 1) == before
 
 

@@ -83,7 +83,7 @@ async def test_a_database_that_does_not_come_up_is_not_rolled_back(autojump_cloc
         deployment = await world.deploy(app, new)
         ended, error = await world.wait_deployed(deployment)
         assert ended.status is DeploymentStatus.FAILED
-        assert error.startswith("postgres job failed to start: 0 of 1 up after 20 s; ")
+        assert error.startswith("postgres job failed to start: 0 of 1 up after 20 s\n")
         assert "nothing was rolled back" in error
         assert "keeps serving" not in error
         assert await world.processes(app, old.id) == {"postgres": 0, "api": 1}

@@ -10,7 +10,10 @@ from flynn_aio.model import (
     App,
     Artifact,
     DeploymentStatus,
+    Evidence,
+    Failure,
     Job,
+    JobID,
     JobState,
     ProcessType,
     Release,
@@ -20,9 +23,11 @@ from flynn_aio.model import (
     decode,
 )
 from flynn_aio.store import EventFilter, changes, queries
+from flynn_aio.store.changes.deployments import STEPS_KEPT
 
 from ..support.build import DOMAIN, make_app, make_release, web_process
 
+WHY = Failure(error="web job failed to start", log=["no table of users"])
 IMAGE = Artifact(type="flynn", uri="image:localhost/test/app:1")
 
 
@@ -285,9 +290,34 @@ async def test_a_deployment_of_something_running_waits_for_the_scheduler(store):
 
 async def test_a_failed_deployment_keeps_the_release_and_says_why(store):
     app, old, _, deployment = await deploying(store)
-    await store.transact(lambda tx: changes.finish_deployment(tx, deployment.id, error="web job failed to start"))
+    await store.transact(lambda tx: changes.finish_deployment(tx, deployment.id, failure=WHY))
     assert (await store.read(lambda db: queries.app(db, app.id))).release == old.id
     assert (await history(store, "deployment"))[-1][1]["error"] == "web job failed to start"
+    assert (await store.read(lambda db: queries.deployment(db, deployment.id))).failure == WHY
+    listed = await store.read(lambda db: queries.deployments(db, app.id))
+    assert [(each.status, each.failure) for each in listed] == [("failed", None), ("complete", None)]
+
+
+async def test_a_deployment_knows_its_latest_steps(store):
+    app, _, _, deployment = await deploying(store)
+    for number in range(STEPS_KEPT + 5):
+        await store.transact(lambda tx, n=number: changes.note_deployment_step(tx, deployment.id, f"up web={n}"))
+    await store.transact(lambda tx: changes.finish_deployment(tx, deployment.id))
+    steps = (await store.read(lambda db: queries.deployment(db, deployment.id))).steps
+    assert [each.step for each in steps] == [f"up web={n}" for n in range(5, STEPS_KEPT + 5)]
+    assert (await store.read(lambda db: queries.deployments(db, app.id)))[0].steps == []
+
+
+async def test_evidence_stays_with_a_job_that_is_down(store):
+    _, _, new, _ = await deploying(store)
+    job = Job(uuid=JobID("e"), app=new.app_id, release=new.id, type="web", state=JobState.STARTING)
+    seen = Evidence(given_up=True, opened=["127.0.0.1:80"])
+    for state, evidence in ((JobState.STARTING, None), (JobState.STOPPING, seen), (JobState.DOWN, None)):
+        now = replace(job, state=state)
+        await store.transact(lambda tx, now=now, e=evidence: changes.put_job(tx, now, evidence=e, formation=True))
+    record = await store.read(lambda db: queries.job_record(db, job.uuid))
+    assert (record.evidence, record.job.state, record.started_at) == (seen, JobState.DOWN, None)
+    assert record.process == new.processes["web"]
 
 
 async def test_one_off_jobs_of_the_new_release_are_no_failures_of_its_deployment(store):

@@ -6,7 +6,17 @@ Source: `deploy.md` §2, §4.
 from msgspec.structs import replace
 
 from ...errors import NotFound, ValidationError
-from ...model import AppID, Deployment, DeploymentEvent, DeploymentID, DeploymentStatus, JobState, ReleaseID
+from ...model import (
+    AppID,
+    Deployment,
+    DeploymentEvent,
+    DeploymentID,
+    DeploymentStatus,
+    DeploymentStep,
+    Failure,
+    JobState,
+    ReleaseID,
+)
 from .. import queries, rows
 from ..transaction import Transaction
 from .garbage import collect_releases
@@ -14,6 +24,8 @@ from .releases import set_app_release
 
 BATCH_SIZE_META = "flynn-deploy-batch-size"
 MAX_BATCH_DIGITS = 9
+STEPS_KEPT = 100
+"""Of a deployment, the latest ones: `one-by-one` has two for each job."""
 
 
 def create_deployment(tx: Transaction, app_id: AppID, release_id: ReleaseID) -> Deployment:
@@ -65,9 +77,11 @@ def _batch_size(text: str) -> int | None:
 
 def note_deployment_step(tx: Transaction, deployment_id: DeploymentID, step: str) -> None:
     """Remember which step the scheduler is at; its deadline and its failures count from now."""
+    deployment = queries.deployment(tx.db, deployment_id)
+    steps = [*deployment.steps, DeploymentStep(step=step, at=tx.now)][-STEPS_KEPT:]
     tx.execute(
-        "UPDATE deployments SET step = ?, step_started_at = ? WHERE id = ? AND NOT finished",
-        (step, tx.now.sortable, deployment_id),
+        "UPDATE deployments SET step = ?, step_started_at = ?, doc = ? WHERE id = ? AND NOT finished",
+        (step, tx.now.sortable, rows.doc(replace(deployment, steps=steps)), deployment_id),
     )
 
 
@@ -91,21 +105,21 @@ def tell_deployment_job(
     tx.emit("deployment", deployment_id, event, app=running.app)
 
 
-def finish_deployment(tx: Transaction, deployment_id: DeploymentID, *, error: str = "") -> Deployment:
-    """End a deployment; without an error its release becomes the app's current one. Idempotent.
+def finish_deployment(tx: Transaction, deployment_id: DeploymentID, *, failure: Failure | None = None) -> Deployment:
+    """End a deployment; without a failure its release becomes the app's current one. Idempotent.
 
     The old releases it leaves behind are collected then, those the app does not want to keep.
     """
     deployment = queries.deployment(tx.db, deployment_id)
     if deployment.finished_at is not None:
         return deployment
-    status = DeploymentStatus.FAILED if error else DeploymentStatus.COMPLETE
-    finished = replace(deployment, status=status, finished_at=tx.now)
+    status = DeploymentStatus.FAILED if failure else DeploymentStatus.COMPLETE
+    finished = replace(deployment, status=status, finished_at=tx.now, failure=failure)
     tx.execute("UPDATE deployments SET finished = 1, doc = ? WHERE id = ?", (rows.doc(finished), deployment_id))
-    if not error:
+    if failure is None:
         set_app_release(tx, finished.app, finished.new_release)
-    _emit(tx, finished, error)
-    if not error:
+    _emit(tx, finished, failure.error if failure else "")
+    if failure is None:
         collect_releases(tx, finished.app)
     return finished
 
@@ -114,7 +128,7 @@ def abandon_deployment(tx: Transaction, app_id: AppID, error: str) -> None:
     """Fail the app's unfinished deployment, if there is one."""
     unfinished = queries.unfinished_deployment(tx.db, app_id)
     if unfinished:
-        finish_deployment(tx, unfinished, error=error)
+        finish_deployment(tx, unfinished, failure=Failure(error=error))
 
 
 def _emit(tx: Transaction, deployment: Deployment, error: str = "") -> None:

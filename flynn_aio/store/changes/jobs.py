@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from ...errors import Conflict, NotFound, ValidationError
-from ...model import HOST_ID, AppID, Job, JobID, JobState, Time, full_job_id
+from ...model import HOST_ID, AppID, Evidence, Job, JobID, JobState, Time, full_job_id
 from .. import queries, rows
 from ..transaction import Transaction
 from .volumes import attach_volumes, release_volumes
@@ -19,13 +19,21 @@ _ORDER = {
 """A job only ever moves on; a report that comes late does not take it back."""
 
 
-def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | None = None, formation: bool) -> Job:
+def put_job(
+    tx: Transaction,
+    job: Job,
+    *,
+    address: str = "",
+    started_at: Time | None = None,
+    evidence: Evidence | None = None,
+    formation: bool,
+) -> Job:
     """Write a job as it is now known, and one event for each state it reaches.
 
     Its volumes are its own until it is down; those that are to go with it are destroyed then.
 
     A state that lies behind the stored one is ignored, as is everything about a job that is
-    down. An empty `address` or no `started_at` keeps what is stored.
+    down. An empty `address`, no `started_at` and no `evidence` keep what is stored.
 
     Args:
         formation: whether a formation wants it; false for one-off and build jobs.
@@ -53,10 +61,11 @@ def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | 
         updated_at=tx.now,
     )
     tx.execute(
-        """INSERT INTO jobs (id, app, release, state, formation, address, started_at, ended_at, doc)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """INSERT INTO jobs (id, app, release, state, formation, address, started_at, ended_at, doc, evidence)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (id) DO UPDATE SET state = excluded.state, address = excluded.address,
-               started_at = excluded.started_at, ended_at = excluded.ended_at, doc = excluded.doc""",
+               started_at = excluded.started_at, ended_at = excluded.ended_at, doc = excluded.doc,
+               evidence = iif(excluded.evidence = '', evidence, excluded.evidence)""",
         (
             stored.uuid,
             stored.app,
@@ -67,6 +76,7 @@ def put_job(tx: Transaction, job: Job, *, address: str = "", started_at: Time | 
             str(started_at) if started_at else old_started,
             tx.now.sortable if state is JobState.DOWN else None,
             rows.doc(stored),
+            rows.doc(evidence) if evidence else "",
         ),
     )
     if state is JobState.UP:  # of a first push, see `initial`

@@ -35,7 +35,7 @@ from .formations import (
     wanted_jobs,
 )
 from .in_use import live_slugs, new_slugs, unused_artifacts, used_images, used_layers
-from .jobs import active_jobs, job, job_facts, jobs, placed_jobs
+from .jobs import JobRecord, active_jobs, job, job_facts, job_record, jobs, placed_jobs
 from .releases import app_releases, current_release, release, releases
 from .resources import (
     Provisioning,
@@ -55,6 +55,7 @@ __all__ = [
     "DEFAULT_DOMAIN",
     "DeploymentInProgress",
     "Desired",
+    "JobRecord",
     "Provisioning",
     "active_formations",
     "active_jobs",
@@ -91,6 +92,7 @@ __all__ = [
     "is_builtin",
     "job",
     "job_facts",
+    "job_record",
     "jobs",
     "key_hashes",
     "keys",

@@ -13,7 +13,8 @@ def deployment(db: Database, deployment_id: str) -> Deployment:
 
 
 def deployments(db: Database, app_id: AppID) -> list[Deployment]:
-    sql = "SELECT doc FROM deployments WHERE app = ? ORDER BY seq DESC"
+    """Return the deployments an app ever had, newest first, without what only one alone tells."""
+    sql = "SELECT json_remove(doc, '$.steps', '$.failure') FROM deployments WHERE app = ? ORDER BY seq DESC"
     return [rows.deployment(text) for (text,) in fetch_all(db, sql, (app_id,))]
 
 

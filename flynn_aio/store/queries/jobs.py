@@ -1,10 +1,11 @@
 """Jobs: what they were asked to be, what became of them, and where they are."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from ...model import AppID, Job, JobFacts, JobID, PlacedJob, full_job_id, numbered
+from ...model import AppID, Evidence, Job, JobFacts, JobID, PlacedJob, ProcessType, Time, decode, full_job_id, numbered
 from .. import rows
 from . import pages
 from .sql import fetch_all, fetch_one, of_apps
@@ -12,6 +13,38 @@ from .sql import fetch_all, fetch_one, of_apps
 
 def job(db: Database, job_id: JobID) -> Job:
     return rows.job(fetch_one(db, "job", job_id, "SELECT doc FROM jobs WHERE id = ?", (job_id,))[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job with what its row, its app and its release tell about it.
+
+    Attributes:
+        process: its process type; ``None`` when its release has none of this name, or is deleted.
+        started_at: when its process was started; ``None``: it never was.
+        evidence: what was seen of it when it did not serve.
+    """
+
+    job: Job
+    app_name: str
+    process: ProcessType | None
+    started_at: Time | None
+    evidence: Evidence | None
+
+
+def job_record(db: Database, job_id: JobID) -> JobRecord:
+    sql = """SELECT jobs.doc, apps.name, releases.doc, jobs.started_at, jobs.evidence
+             FROM jobs JOIN apps ON apps.id = jobs.app LEFT JOIN releases ON releases.id = jobs.release
+             WHERE jobs.id = ?"""
+    text, app_name, release, started_at, evidence = fetch_one(db, "job", job_id, sql, (job_id,))
+    found = rows.job(text)
+    return JobRecord(
+        job=found,
+        app_name=app_name,
+        process=rows.release(release).processes.get(found.type) if release else None,
+        started_at=Time.parse(started_at) if started_at else None,
+        evidence=decode(evidence, Evidence) if evidence else None,
+    )
 
 
 def jobs(db: Database, app_id: AppID, *, before: JobID | None = None) -> list[Job]:
