@@ -3,14 +3,19 @@
 The stories share one appliance and, in order, one app: each begins where the one before ended.
 """
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
+
+from flynn_aio.controller.attach_session import HANG_UP_KILL_S
 
 from ..support.appliance import EXAMPLES, git, repository
 
@@ -160,14 +165,24 @@ def test_a_one_off_job_reads_stdin(appliance, repo):
     assert done.stdout.strip() == b"1000000"
 
 
-def test_a_terminal_is_a_terminal(appliance, repo):
+def on_a_terminal(appliance, script: str) -> tuple[int, int]:
+    """Run a script as a one-off job of a `flynn` that has a terminal; return its process and our end of that."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execvpe(
-            "flynn",
-            ["flynn", "-a", "hello", "run", "bash", "-c", "tty; stty size; read x; echo got $x"],
-            appliance.environ,
-        )
+        os.execvpe("flynn", ["flynn", "-a", "hello", "run", "bash", "-c", script], appliance.environ)
+    return pid, terminal
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    seen = b""
+    while wanted not in seen:
+        assert select.select([terminal], [], [], 20)[0], seen
+        seen += os.read(terminal, 4096)
+    return seen
+
+
+def test_a_terminal_is_a_terminal(appliance, repo):
+    pid, terminal = on_a_terminal(appliance, "tty; stty size; read x; echo got $x")
     seen = b""
     answered = False
     while True:
@@ -188,20 +203,50 @@ def test_a_terminal_is_a_terminal(appliance, repo):
 
 
 def test_ctrl_c_on_a_terminal_ends_a_program_that_does_not_mind_it(appliance, repo):
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvpe(
-            "flynn", ["flynn", "-a", "hello", "run", "bash", "-c", "echo ready; exec sleep 1000"], appliance.environ
-        )
-    seen = b""
-    while b"ready" not in seen:
-        seen += os.read(terminal, 4096)
+    pid, terminal = on_a_terminal(appliance, "echo ready; exec sleep 1000")
+    seen = read_until(terminal, b"ready")
     os.write(terminal, b"\x03")
     ended = os.pidfd_open(pid)
     assert select.select([ended], [], [], 10)[0], seen
     os.close(ended)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+
+
+def test_a_job_that_ends_at_once_has_printed_all_it_did(appliance, repo):
+    wanted = "".join(f"{number}\n" for number in range(1, 50_001))
+    for _ in range(3):
+        assert appliance.flynn("run", "seq", "50000", cwd=repo).stdout == wanted
+        assert appliance.flynn("run", "echo", "hello", cwd=repo).stdout == "hello\n"
+
+
+def test_a_terminal_follows_its_window_and_its_job_ends_with_a_client_that_is_killed(appliance, repo):
+    jobs, containers = appliance.job_ids("hello"), set(appliance.containers())
+    pid, terminal = on_a_terminal(appliance, "trap 'stty size' WINCH; echo ready; while true; do sleep 0.1; done")
+    read_until(terminal, b"ready")
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 40, 132, 0, 0))
+    read_until(terminal, b"40 132")
+    assert len(set(appliance.containers()) - containers) == 1
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert until(lambda: set(appliance.containers()) == containers), "its job goes on"
+    assert appliance.job_ids("hello") == jobs
+
+
+def test_a_job_with_pipes_ends_with_a_client_that_is_killed_whatever_it_thinks_of_signals(appliance, repo):
+    containers = set(appliance.containers())
+    client = subprocess.Popen(
+        ["flynn", "-a", "hello", "run", "bash", "-c", "trap '' TERM INT HUP; echo ready; while true; do sleep 1; done"],
+        env=appliance.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with client.stdin, client.stdout:
+        assert client.stdout.readline() == b"ready\n"
+        began = time.monotonic()
+        client.kill()
+        client.wait()
+        assert until(lambda: set(appliance.containers()) == containers, within_s=30), "its job goes on"
+        assert time.monotonic() - began >= HANG_UP_KILL_S - 1, "it was given no time"
 
 
 def test_a_detached_job_is_logged(appliance, repo):
