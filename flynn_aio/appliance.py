@@ -99,8 +99,8 @@ async def run(
                 drained=router.drained,
                 tail=logs.tail,
                 note=logs.note,
-            ),
-            open_receive(settings.build, store, keys, engine, clock, tail=logs.tail) as receive,
+            ) as inquiry,
+            open_receive(settings.build, store, keys, engine, clock, why=inquiry.of_job) as receive,
             open_layers(settings.images, store, engine, clock) as layers,
             open_controller(
                 settings.controller,

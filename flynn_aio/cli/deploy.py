@@ -73,7 +73,17 @@ def deploy(client: Client, app: str, release_id: str) -> None:
             if data.get("status") == "complete":
                 return
             if data.get("status") == "failed":
-                raise Failure(
-                    data.get("error") or f"deployment {deployment['id']} failed",
-                    hint=f"'flynn deployment show {deployment['id']}' says more, 'flynn log -n 50' what its jobs did",
-                )
+                error = data.get("error") or f"deployment {deployment['id']} failed"
+                more = f"'flynn deployment show {deployment['id']}' says more, 'flynn log -n 50' what its jobs did"
+                raise Failure(error, hint="; ".join([*_explanation(client, deployment["id"], error), more]))
+
+
+def _explanation(client: Client, deployment_id: str, error: str) -> list[str]:
+    """Return what explains an error that is Flynn's and so says little; others explain themselves."""
+    if "\n" in error:
+        return []
+    try:
+        failure = client.get(f"/deployments/{part(deployment_id)}").get("failure") or {}
+    except Failure:
+        return []
+    return list(failure.get("explanation") or [])

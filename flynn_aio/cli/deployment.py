@@ -4,6 +4,7 @@ Source: `cli.md` §5.3; Flynn `cli/deployment.go`. `deployment show` is our own.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from .client import Client, part
 from .failure import Failure
@@ -12,6 +13,7 @@ from .render import absolute, ago, one_line_json, quoted, table
 from .session import Session
 from .talk import show, show_json, show_raw, state
 from .usage import Args
+from .why import counts, facts, story
 
 _BATCH_SIZE = "flynn-deploy-batch-size"
 
@@ -25,7 +27,7 @@ def deployment(args: Args, session: Session) -> None:
     Show deployments, and change how the app is deployed. Without arguments, lists them.
 
     Commands:
-        show        shows one deployment, and why it failed
+        show        shows one deployment, its steps, and why it failed
         timeout     shows or sets how many seconds each step may take
         batch-size  shows or sets how many jobs the in-batches strategy starts at a time
 
@@ -77,27 +79,29 @@ def _show(deployment_id: str, client: Client, *, as_json: bool) -> None:
     found = client.get(f"/deployments/{part(deployment_id)}")
     if as_json:
         failed = found.get("status") == "failed"
-        show(one_line_json({**found, "error": _why_it_failed(found["id"], client)} if failed else found))
+        show(one_line_json({**found, "error": _error(found, client)} if failed else found))
         return
-    counts = sorted((found.get("processes") or {}).items())
     rows = [
         ("ID:", found["id"]),
         ("Status:", state(found.get("status", ""))),
         ("Strategy:", found.get("strategy", "")),
         ("Old Release:", found.get("old_release", "")),
         ("New Release:", found.get("new_release", "")),
-        ("Processes:", " ".join(f"{kind}={count}" for kind, count in counts)),
+        ("Processes:", counts(found.get("processes"))),
         ("Timeout:", f"{found.get('deploy_timeout', 0)}s"),
         ("Created At:", absolute(found.get("created_at"))),
         ("Finished At:", absolute(found.get("finished_at"))),
     ]
     if found.get("status") == "failed":
-        rows.append(("Error:", _why_it_failed(found["id"], client)))
-    show_raw(table(rows))
+        rows += [("Error:", _error(found, client).partition("\n")[0]), *facts(found.get("failure") or {})]
+    show_raw(table(rows) + story(found))
 
 
-def _why_it_failed(deployment_id: str, client: Client) -> str:
-    query = {"object_types": "deployment", "object_id": deployment_id}
+def _error(deployment: dict[str, Any], client: Client) -> str:
+    """Return the error a deployment failed with; those of an older controller have it in their events alone."""
+    if failure := deployment.get("failure"):
+        return str(failure["error"])
+    query = {"object_types": "deployment", "object_id": deployment["id"]}
     errors = ((event.get("data") or {}).get("error") for event in client.get("/events", query))
     return next((error for error in errors if error), "")
 

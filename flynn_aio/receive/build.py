@@ -248,9 +248,14 @@ class _Run:
             limit = memory_limit(self.source.previous, self.builder.settings.memory_bytes)
             return BuildFailed(
                 f"out of memory: it needs more than its limit of {memory_text(limit)}",
-                more=[f"To give it more: flynn -a {app} limit set slugbuilder memory={memory_text(2 * limit)}"],
+                more=[
+                    "Phase build: it was killed for lack of memory.",
+                    f"To give it more: flynn -a {app} limit set slugbuilder memory={memory_text(2 * limit)}",
+                ],
             )
-        return BuildFailed(f"{status.error or why}")
+        return BuildFailed(
+            status.error or why, more=["Phase build: what it printed above says why. Mend it and push again."]
+        )
 
 
 def wants_custom(previous: Release | None) -> bool:

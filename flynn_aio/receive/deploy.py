@@ -6,9 +6,10 @@ jobs; here we only watch, and tell the pusher how it went.
 Source: `build.md` §1 and §2; Flynn `gitreceive/receiver/receiver.go`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
@@ -21,22 +22,28 @@ from ..model import (
     DeploymentEvent,
     DeploymentStatus,
     Event,
+    Failure,
     Job,
     JobID,
     JobState,
+    NextStep,
     Release,
     decode,
-    full_job_id,
 )
 from ..store import EventFilter, Overflow, Store, Subscription, Transaction, changes, queries
-from .failure import PushRejected
+from .failure import PushRejected, failure_lines
 from .output import Say
 from .release import COMMIT_META, WEB_TYPE, new_release
 
-Tail = Callable[[JobID, int], Awaitable[list[str]]]
-"""Return the last lines a job printed."""
 
-TAIL_LINES = 10
+class Why(Protocol):
+    """How receive learns why a job does not serve, without knowing who finds out."""
+
+    def __call__(self, job: JobID, /, *, waited_s: int) -> Awaitable[Failure]:
+        """Look into a job; `waited_s` is how long it was waited for, 0 if it is down."""
+        ...
+
+
 CLEANUP_S = 10.0
 """How long a hung-up push may take to undo its first scaling."""
 
@@ -119,12 +126,12 @@ async def open_follower(store: Store, app: AppID) -> AsyncIterator[Follower]:
 class DeployWait:
     """Waits until what a push created serves, or says why it does not."""
 
-    def __init__(self, store: Store, created: Created, follower: Follower, say: Say, tail: Tail | None) -> None:
+    def __init__(self, store: Store, created: Created, follower: Follower, say: Say, why: Why | None) -> None:
         self._store = store
         self._created = created
         self._follower = follower
         self._say = say
-        self._tail = tail
+        self._why = why
 
     async def wait(self) -> None:
         """Wait for the deployment, and for the first web process when there is one.
@@ -153,25 +160,23 @@ class DeployWait:
         await self._say("=====> Application deployed")
 
     async def _wait_deployment(self) -> None:
-        deployment, failed = self._created.deployment, None
+        deployment = self._created.deployment
         while True:
             event = await self._follower.next_event()
-            if job := self._own_job(event):
-                if failed is None or failed.state is not JobState.DOWN or job.state is JobState.DOWN:
-                    failed = job
-            elif event.object_id == deployment.id:
+            if event.object_id == deployment.id:
                 reached = decode(bytes(event.data), DeploymentEvent)
                 if reached.status is DeploymentStatus.COMPLETE:
                     return
                 if reached.status is DeploymentStatus.FAILED:
-                    raise PushRejected(
-                        f"Deploy failed: {reached.error}",
-                        more=[
-                            *await self._last_lines(failed),
-                            serving_line(self._created.app.name, self._created.serving),
-                            self._next_step(failed),
-                        ],
-                    )
+                    raise await self._deployment_failed(reached.error)
+
+    async def _deployment_failed(self, error: str) -> PushRejected:
+        ended = await self._store.read(lambda db: queries.deployment(db, self._created.deployment.id))
+        app = self._created.app.name
+        first, _, _ = error.partition("\n")  # the rest is for those who see nothing else
+        after = [serving_line(app, self._created.serving)]
+        more = failure_lines(ended.failure or Failure(error=error), app=app, after=after)
+        return PushRejected(f"Deploy failed: {first}", more=[*more])
 
     async def _wait_first_web(self) -> None:
         job: Job | None = None
@@ -183,24 +188,29 @@ class DeployWait:
                 if job and job.state is JobState.UP:
                     return
                 if job and job.state is JobState.DOWN:
-                    raise await self._first_web_failed(job.host_error or f"exit status {job.exit_status}", job)
+                    raise await self._first_web_failed(
+                        job.host_error or job.signal or f"exit status {job.exit_status}", job
+                    )
         ports = self._created.release.processes[WEB_TYPE].ports
         where = f"port {ports[0].port} ($PORT)" if ports else "its port"
         raise await self._first_web_failed(
-            f"nothing answered on {where} within {limit_s} seconds",
-            job,
-            hint=f"To allow more time: flynn -a {self._created.app.name} deployment timeout {2 * limit_s}",
+            f"nothing answered on {where} within {limit_s} seconds", job, waited_s=limit_s
         )
 
-    async def _first_web_failed(self, why: str, job: Job | None, *, hint: str = "") -> PushRejected:
-        more = [
-            *await self._last_lines(job),
+    async def _first_web_failed(self, why: str, job: Job | None, *, waited_s: int = 0) -> PushRejected:
+        app = self._created.app.name
+        if self._why and job:
+            failure = await self._why(job.uuid, waited_s=waited_s)
+        else:  # it was not even created
+            more_time = NextStep(purpose="allow more time", command=f"flynn -a {app} deployment timeout {2 * waited_s}")
+            failure = Failure(error=why, try_next=[more_time])
+        after = [
             "-----> WARN: scaling initial release down to web=0 due to error",
-            f"{self._created.app.name} has nothing running now.",
-            *([hint] if hint else []),
-            self._next_step(job),
+            f"{app} has nothing running now.",
         ]
-        return PushRejected(f"Initial web job failed to start: {why}", more=more)
+        return PushRejected(
+            f"Initial web job failed to start: {why}", more=[*failure_lines(failure, app=app, after=after)]
+        )
 
     def _scale_down(self, tx: Transaction) -> None:
         """Take the first scaling back. The release stays the app's current one."""
@@ -212,19 +222,6 @@ class DeployWait:
             return None
         job = decode(bytes(event.data), Job)
         return job if job.release == self._created.release.id and job.type in self._created.release.processes else None
-
-    async def _last_lines(self, job: Job | None) -> list[str]:
-        if job is None:
-            return []
-        how = f" (exit status {job.exit_status})" if job.state is JobState.DOWN and job.exit_status is not None else ""
-        lines = await self._tail(job.uuid, TAIL_LINES) if self._tail else []
-        if not lines:
-            return [f"Job {full_job_id(job.uuid)}{how} printed nothing."]
-        return [f"The last lines of {full_job_id(job.uuid)}{how}:", *(f"  {line}" for line in lines)]
-
-    def _next_step(self, job: Job | None) -> str:
-        of_job = f" -j {full_job_id(job.uuid)}" if job else ""
-        return f"To see more: flynn -a {self._created.app.name} log{of_job}; then mend it and push again."
 
 
 def serving_line(app: str, release: Release | None) -> str:

@@ -20,7 +20,7 @@ from ..settings import BuildSettings
 from ..store import Database, Store, queries
 from .build import Builder, Source, wants_custom
 from .builder import check_stack, env_files
-from .deploy import DeployWait, Tail, create, open_follower, serving_line
+from .deploy import DeployWait, Why, create, open_follower, serving_line
 from .failure import INDENT, BuildFailed, PushRejected
 from .output import Say
 from .queue import Line
@@ -52,14 +52,14 @@ class Pushes:
     """Decides pushes. One for the whole appliance, since builds share its places."""
 
     def __init__(
-        self, settings: BuildSettings, store: Store, builder: Builder, slugs: Slugs, clock: Clock, tail: Tail | None
+        self, settings: BuildSettings, store: Store, builder: Builder, slugs: Slugs, clock: Clock, why: Why | None
     ) -> None:
         self._settings = settings
         self._store = store
         self._builder = builder
         self._slugs = slugs
         self._clock = clock
-        self._tail = tail
+        self._why = why
         self._places = Line(settings.parallel)
 
     async def decide(self, app: App, repository: Repository, hand_over: HandOver) -> None:
@@ -139,7 +139,7 @@ class Pushes:
                         raise PushRejected(f"Deploy failed: {exc.message}", more=[serving]) from exc
                     raise
                 logger.info("release created", extra={"app": app.id, "release": created.release.id})
-                await DeployWait(self._store, created, follower, say, self._tail).wait()
+                await DeployWait(self._store, created, follower, say, self._why).wait()
 
     async def _answer(self, app: App, hand_over: HandOver, failure: FlynnError | OSError | None) -> None:
         if failure:

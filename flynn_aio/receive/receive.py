@@ -16,7 +16,7 @@ from ..model import SLUGBUILDER_TYPE, ReleaseID, Time
 from ..settings import BuildSettings
 from ..store import Database, Keyring, Store, changes, queries
 from .build import Builder
-from .deploy import Tail
+from .deploy import Why
 from .http import GitHTTP
 from .push import Pushes
 from .repo import Repositories
@@ -52,19 +52,19 @@ class Receive:
 
 @asynccontextmanager
 async def open_receive(
-    settings: BuildSettings, store: Store, keys: Keyring, engine: Engine, clock: Clock, *, tail: Tail | None = None
+    settings: BuildSettings, store: Store, keys: Keyring, engine: Engine, clock: Clock, *, why: Why | None = None
 ) -> AsyncIterator[Receive]:
     """Take pushes while the block runs. A push lives in its request; here only the janitor does.
 
     Args:
-        tail: returns the last lines of a job, to say why one failed.
+        why: finds out why a job does not serve.
     """
     slugs, repositories = Slugs(settings), Repositories(settings)
     slugs.prepare()
     repositories.prepare()
     stack = Stack(settings, engine)
     builder = Builder(settings=settings, engine=engine, clock=clock, images=stack, host_env=dict(os.environ))
-    pushes = Pushes(settings, store, builder, slugs, clock, tail)
+    pushes = Pushes(settings, store, builder, slugs, clock, why)
     janitor = Janitor(store, engine, slugs, repositories, clock)
     await janitor.end_builds()
     await janitor.end_pushes()

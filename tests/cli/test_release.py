@@ -211,6 +211,78 @@ def test_one_deployment(person, released):
     assert released.requests[-1].headers["accept"] == "application/json"
 
 
+FAILURE = {
+    "error": "web job failed to start: 0 of 1 up after 5 s\nlistens on 127.0.0.1:8080 only: bind 0.0.0.0",
+    "phase": "health",
+    "explanation": ["it runs, but has not become healthy within 5 s", "listens on 127.0.0.1:8080 only: bind 0.0.0.0"],
+    "job": "host0-n1",
+    "job_type": "web",
+    "signal": "SIGKILL",
+    "oom": True,
+    "memory_limit": 512 * 1024 * 1024,
+    "port": 8080,
+    "opened": ["127.0.0.1:8080"],
+    "probes": [
+        {"at": "2026-11-23T04:01:06Z", "error": "connection refused on ip:8080", "count": 31},
+        {"at": "2026-11-23T04:01:09Z"},
+    ],
+    "log": ["listening"],
+    "serving": {"release": OLD, "processes": {"web": 1}},
+    "try_next": [
+        {"purpose": "allow more time", "command": "flynn -a shop deployment timeout 10"},
+        {"purpose": "see more", "command": "flynn -a shop log -j host0-n1"},
+    ],
+}
+
+
+def test_a_failed_deployment_tells_all_that_is_known_of_it(person, released):
+    steps = [{"step": "up web=1", "at": "2026-11-23T04:01:05.6Z"}]
+    failed = {
+        "id": "d2",
+        "status": "failed",
+        "created_at": "2026-11-23T04:01:05.5Z",
+        "finished_at": "2026-11-23T04:01:10.75Z",
+        "steps": steps,
+        "failure": FAILURE,
+    }
+    released.on("GET /deployments/d2", failed)
+    _, _, told = person.flynn("deployment", "show", "d2").out.partition("Error:")
+    assert told == (
+        "        web job failed to start: 0 of 1 up after 5 s\n"
+        "Phase:        health\n"
+        "Job:          host0-n1 (web)\n"
+        "Ended By:     SIGKILL\n"
+        "Memory:       512MB, and ran out of it\n"
+        "Told Port:    8080\n"
+        "Opened:       127.0.0.1:8080\n"
+        f"Serving:      {OLD} (web=1)\n"
+        "\nWhy:\n"
+        "  it runs, but has not become healthy within 5 s\n"
+        "  listens on 127.0.0.1:8080 only: bind 0.0.0.0\n"
+        "\nSteps:\n"
+        "     0.1 s  up web=1\n"
+        "     5.2 s  failed\n"
+        "\nHealth check:\n"
+        "  2026-11-23T04:01:06.000000Z  connection refused on ip:8080, 31 times\n"
+        "  2026-11-23T04:01:09.000000Z  it answered\n"
+        "\nLast lines:\n"
+        "  listening\n"
+        "\nTry next:\n"
+        "  to allow more time:  flynn -a shop deployment timeout 10\n"
+        "  to see more:         flynn -a shop log -j host0-n1\n"
+    )
+    shown = json.loads(person.flynn("deployment", "show", "--json", "d2").out)
+    assert (shown["failure"], shown["error"]) == (FAILURE, FAILURE["error"])
+
+
+def test_a_deployment_that_came_off_tells_its_steps(person, released):
+    steps = [{"step": "up web=1", "at": "2026-11-23T04:01:05.5Z"}, {"step": "down web=0", "at": "2026-11-23T04:01:07Z"}]
+    times = {"created_at": "2026-11-23T04:01:05.5Z", "finished_at": "2026-11-23T04:01:08Z"}
+    released.on("GET /deployments/d3", {"id": "d3", "status": "complete", "steps": steps, **times})
+    out = person.flynn("deployment", "show", "d3").out
+    assert out.endswith("\n\nSteps:\n     0.0 s  up web=1\n     1.5 s  down web=0\n     2.5 s  complete\n")
+
+
 def test_deploy_timeout(person, released):
     released.on("POST /apps/shop", APP)
     assert person.flynn("deployment", "timeout").out == "120\n"

@@ -190,18 +190,18 @@ def build_settings(directory: Path, **more) -> BuildSettings:
 
 
 @asynccontextmanager
-async def open_place(directory: Path, store: Store, clock, *, tail=None, **settings) -> AsyncIterator[Place]:
+async def open_place(directory: Path, store: Store, clock, *, why=None, **settings) -> AsyncIterator[Place]:
     builder = FakeBuilder()
     async with open_fake_engine(clock=clock) as engine:
         engine.script(builder, type="slugbuilder")
         built = build_settings(directory, **settings)
-        async with open_place_on(engine, directory, store, clock, built, builder=builder, tail=tail) as place:
+        async with open_place_on(engine, directory, store, clock, built, builder=builder, why=why) as place:
             yield place
 
 
 @asynccontextmanager
 async def open_place_on(
-    engine: Engine, directory: Path, store: Store, clock, built: BuildSettings, *, builder=None, tail=None
+    engine: Engine, directory: Path, store: Store, clock, built: BuildSettings, *, builder=None, why=None
 ) -> AsyncIterator[Place]:
     scheduler = FakeScheduler(store)
     async with trio.open_nursery() as nursery:
@@ -210,7 +210,7 @@ async def open_place_on(
         nursery.start_soon(scheduler.run)
         keys = Keyring(store, clock)
         async with (
-            open_receive(built, store, keys, engine, clock, tail=tail) as receive,
+            open_receive(built, store, keys, engine, clock, why=why) as receive,
             open_door(receive.app) as port,
         ):
             place = Place(

@@ -8,7 +8,19 @@ import pytest
 import trio
 
 from flynn_aio.engine import Stream
-from flynn_aio.model import MIB, SLUGBUILDER_TYPE, ProcessType, Release, ResourceSpec
+from flynn_aio.model import (
+    MIB,
+    SLUGBUILDER_TYPE,
+    Failure,
+    FailurePhase,
+    NextStep,
+    Probes,
+    ProcessType,
+    Release,
+    ResourceSpec,
+    Time,
+    full_job_id,
+)
 from flynn_aio.store import changes, queries
 
 from ..support.build import make_app
@@ -164,9 +176,10 @@ async def test_a_failed_build_leaves_the_branch_and_the_same_commit_can_be_pushe
     said = await place.client.push()
 
     assert said.code == 1
-    assert said.lines[-3:] == [
+    assert said.lines[-4:] == [
         "no such package: flaks",
         "ERROR: Build failed: exit status 3",
+        "       Phase build: what it printed above says why. Mend it and push again.",
         "       hello has nothing running, as before.",
     ]
     assert "pre-receive hook declined" in said.text
@@ -408,10 +421,25 @@ async def test_builds_of_different_apps_wait_in_line_and_are_told_their_position
 
 
 async def test_a_first_web_process_that_exits_takes_the_push_back(tmp_path, store, clock):
-    async def tail(job, lines):
-        return ["Traceback:", "KeyError: 'PORT'"]
+    async def why(job, *, waited_s):
+        return Failure(
+            error="",
+            phase=FailurePhase.START,
+            explanation=["its process ended with exit status 7", "told PORT=8080, opened 3000: use the PORT variable"],
+            job=full_job_id(job),
+            exit_status=7,
+            probes=[
+                Probes(at=Time.parse("2026-11-23T12:00:01Z"), error="connection refused on ip:8080", count=31),
+                Probes(at=Time.parse("2026-11-23T12:00:04Z")),
+            ],
+            log=["Traceback:", "KeyError: 'PORT'"],
+            try_next=[
+                NextStep(purpose="allow more time", command="flynn -a hello deployment timeout 240"),
+                NextStep(purpose="see more", command=f"flynn -a hello log -j {full_job_id(job)}"),
+            ],
+        )
 
-    async with open_place(tmp_path, store, clock, tail=tail) as place:
+    async with open_place(tmp_path, store, clock, why=why) as place:
         place.scheduler.web = "crash"
         await place.client.commit(**PYTHON_APP)
         said = await place.client.push()
@@ -421,11 +449,17 @@ async def test_a_first_web_process_that_exits_takes_the_push_back(tmp_path, stor
         start = said.lines.index("-----> Waiting for initial web job to start...") + 1
         assert said.lines[start:] == [
             "ERROR: Initial web job failed to start: exit status 7",
+            "       Phase start: its process ended with exit status 7",
+            "       told PORT=8080, opened 3000: use the PORT variable",
+            "       What its health check met:",
+            "         12:00:01 UTC  connection refused on ip:8080, 31 times",
+            "         12:00:04 UTC  it answered",
             f"       The last lines of {job.id} (exit status 7):",
             "         Traceback:",
             "         KeyError: 'PORT'",
             "-----> WARN: scaling initial release down to web=0 due to error",
             "       hello has nothing running now.",
+            "       To allow more time: flynn -a hello deployment timeout 240",
             f"       To see more: flynn -a hello log -j {job.id}; then mend it and push again.",
         ]
         assert await place.client.remote_refs() == {}
@@ -444,7 +478,7 @@ async def test_a_first_web_process_that_never_listens_is_given_up(place):
     assert (
         "ERROR: Initial web job failed to start: nothing answered on port 8080 ($PORT) within 1 seconds" in said.lines
     )
-    assert "       To allow more time: flynn -a hello deployment timeout 2" in said.lines
+    assert "       To allow more time: flynn -a hello deployment timeout 2; then mend it and push again." in said.lines
 
 
 async def test_a_pusher_who_leaves_during_the_first_start_takes_the_scaling_back(place):
