@@ -19,7 +19,7 @@ from .calls import Calls
 from .exits import ExitFiles, watch_oom
 from .host import look
 from .layers import LayerImages
-from .network import delete_link, drop_address, ensure_network
+from .network import delete_link, drop_address, ensure_network, keep_link_address
 from .podman import PodmanEngine, hosts_directory
 from .protocol import Engine, JobStatus
 from .scratch import watch_scratch
@@ -155,6 +155,7 @@ async def _open_service(settings: EngineSettings, *, is_owner: bool) -> AsyncIte
 async def _open_network(settings: EngineSettings, calls: Calls) -> AsyncIterator[None]:
     """Have the network. One made for a start that then failed goes again: it would hold its subnet."""
     is_new = await ensure_network(calls, settings)
+    await trio.to_thread.run_sync(keep_link_address, settings.network)
     try:
         yield
     except Exception:

@@ -24,15 +24,21 @@ from .containers import APPLIANCE_LABEL
 
 ROUTES = Path("/proc/net/route")
 
-_RTM_DELLINK, _RTM_NEWADDR, _RTM_DELADDR = 17, 20, 21
+LINKS = Path("/sys/class/net")
+NET_ADDR_SET = "3"
+"""What the kernel says of a hardware address that was given, not made up by itself."""
+
+_RTM_DELLINK, _RTM_SETLINK, _RTM_NEWADDR, _RTM_DELADDR = 17, 19, 20, 21
 _NLM_F_REQUEST_ACK = 1 | 4
 _NLM_F_CREATE_EXCL = 0x400 | 0x200
 _IFA_LOCAL = 2
+_IFLA_ADDRESS = 1
 LOOPBACK = "lo"
 _NLMSG = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH4s")
+_HARDWARE = struct.Struct("=HH6s")
 
 
 async def ensure_network(calls: Calls, settings: EngineSettings) -> bool:
@@ -90,6 +96,28 @@ def delete_link(name: str) -> bool:
     if problem:
         raise EngineError(f"cannot delete the network interface {name}: {os.strerror(problem)}")
     return True
+
+
+def keep_link_address(name: str) -> None:
+    """Have a bridge keep the hardware address it has now. Idempotent; nothing happens when it is not there.
+
+    By itself it has the lowest one among its ports. When that port leaves, everybody else on the bridge goes on
+    sending to an address nobody has any more, and what is under way hangs until ARP asks again: half a minute.
+
+    Raises:
+        EngineError: the kernel refuses.
+    """
+    try:
+        if (LINKS / name / "addr_assign_type").read_text().strip() == NET_ADDR_SET:
+            return
+        address = bytes.fromhex((LINKS / name / "address").read_text().strip().replace(":", ""))
+        index = socket.if_nametoindex(name)
+    except OSError:
+        return
+    about = _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0)
+    problem = _ask_kernel(_RTM_SETLINK, about + _HARDWARE.pack(_HARDWARE.size, _IFLA_ADDRESS, address) + bytes(2))
+    if problem not in (0, errno.ENODEV):  # it goes with the last job on it
+        raise EngineError(f"cannot fix the hardware address of the interface {name}: {os.strerror(problem)}")
 
 
 def have_address(address: str) -> None:

@@ -34,7 +34,7 @@ from .containers import (
     status_of,
 )
 from .layers import LayerImages
-from .network import have_address
+from .network import have_address, keep_link_address
 from .protocol import Attachment, JobSpec, JobStatus, RunState, new_status
 from .scratch import scratch_of
 from .service import PodmanService
@@ -333,6 +333,8 @@ class PodmanEngine:
                 if spec.tty and spec.rows and spec.columns:
                     await self._calls.resize(id, rows=spec.rows, columns=spec.columns)
             await self._calls.start(id, doing=doing)
+            if not spec.host_network:  # the first on the bridge has made it
+                await trio.to_thread.run_sync(keep_link_address, self._settings.network)
             inspected = await self._calls.inspect(id)
             if inspected is None:
                 raise EngineError(f"cannot {doing}: its container {name} was removed meanwhile")

@@ -4,7 +4,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from flynn_aio.engine.network import colliding_routes, delete_link
+from flynn_aio.engine.network import colliding_routes, delete_link, keep_link_address
 
 # a default route, 192.0.2.0/24 on eth0 and 100.100.0.0/16 on flynn-1
 ROUTES = """\
@@ -31,3 +31,7 @@ def test_collisions(subnet, ours, expected):
 
 def test_a_link_that_is_not_there_is_not_deleted():
     assert delete_link("flynn-nothing") is False
+
+
+def test_a_link_that_is_not_there_keeps_no_address():
+    keep_link_address("flynn-nothing")

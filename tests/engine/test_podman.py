@@ -165,6 +165,18 @@ async def test_the_hosts_network_is_reached_at_the_gateway_and_names_stay(world,
     assert f"{settings.network}:" in " ".join(lines)
 
 
+async def test_the_bridge_keeps_its_hardware_address_when_the_first_job_leaves(world, settings):
+    """Else those who stay send their answers to an address nobody has, until ARP asks again."""
+    address = Path("/sys/class/net") / settings.network / "address"
+    first, second = world.spec(RUN_FOREVER), world.spec(RUN_FOREVER)
+    await world.engine.start(first)
+    before = address.read_text()
+    await world.engine.start(second)
+    await world.engine.stop(first.id, kill_s=0)
+    await world.engine.remove(first.id)
+    assert address.read_text() == before
+
+
 async def test_the_hosts_processes_are_seen_when_they_are_asked_for(world):
     inside = await output_of(world, "ls -d /proc/[0-9]* | wc -l")
     outside = await output_of(world, "ls -d /proc/[0-9]* | wc -l", host_pid=True)
