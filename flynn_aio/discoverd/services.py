@@ -81,9 +81,9 @@ async def open_discoverd(
             probe_timeout_s=settings.probe_timeout_s,
             running=running,
             listening=listening,
-        ),
+        ) as followed,
     ):
-        yield Services(snapshot=snapshot, dns_port=dns_port)
+        yield Services(snapshot=snapshot, followed=followed, dns_port=dns_port)
 
 
 @asynccontextmanager
@@ -96,8 +96,10 @@ async def open_monitor(
     clock: Clock | None = None,
     running: Mapping[JobID, str] | None = None,
     listening: Listening | None = None,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Watch[int]]:
     """Keep the snapshot true while the block runs. Entered, it is, as far as `SETTLE_S` allowed.
+
+    Yields up to which change of the store it is, as `Services.followed`.
 
     Args:
         clock: tells when a probe was made; the machine's own if none is given.
@@ -113,8 +115,9 @@ async def open_monitor(
         with trio.move_on_after(SETTLE_S):
             await monitor.wait_settled()
         monitor.publish()
-        checks.start_soon(partial(_follow, store, monitor, seen=seen, past=past))
-        yield
+        followed = Watch(seen)
+        checks.start_soon(partial(_follow, store, monitor, followed, past=past))
+        yield followed
         checks.cancel_scope.cancel()
 
 
@@ -122,8 +125,9 @@ def _place(placed: PlacedJob) -> Place:
     return placed.job.uuid, placed.address
 
 
-async def _follow(store: Store, monitor: "Monitor", *, seen: int, past: Collection[Place]) -> None:
-    """Take over the placed jobs of each app that a change newer than `seen` has touched, but for those in the past."""
+async def _follow(store: Store, monitor: "Monitor", followed: Watch[int], *, past: Collection[Place]) -> None:
+    """Take over the placed jobs of each app that a change not `followed` yet has touched, but for those in the past."""
+    seen = followed.value
     resync_at = trio.current_time() + RESYNC_S
     while True:
         with trio.move_on_at(resync_at):
@@ -141,6 +145,7 @@ async def _follow(store: Store, monitor: "Monitor", *, seen: int, past: Collecti
         seen = newer
         monitor.follow([job for job in placed if _place(job) not in past], apps)
         monitor.publish()
+        followed.set(seen)
 
 
 class Monitor:

@@ -43,8 +43,11 @@ class Services:
 
     Attributes:
         snapshot: replaced whole whenever something moved.
+        followed: up to which version of `store.changes` the snapshot is: a job whose row said by then that it
+            stops is in no later snapshot.
         dns_port: where DNS answers, over UDP and TCP.
     """
 
     snapshot: Watch[Snapshot] = field(default_factory=lambda: Watch(Snapshot()))
+    followed: Watch[int] = field(default_factory=lambda: Watch(0))
     dns_port: int = 0

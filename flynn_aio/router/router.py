@@ -81,10 +81,13 @@ class Router:
     async def drained(self, job: JobID) -> None:
         """Wait until a job can be stopped without a request noticing.
 
-        That is when none of its instances is in the snapshot, so that no new request goes there, and
-        nothing is in flight on it. Requests of routes without `drain_backends` are not waited for.
+        That is when none of its instances is in the snapshot or can still come into it, so that no new request
+        goes there, and nothing is in flight on it. Requests of routes without `drain_backends` are not waited for.
         """
-        pool = self.upstreams.pool
+        pool, followed = self.upstreams.pool, self._services.followed
+        stopped = self._store.changes.version
+        while followed.value < stopped:  # a job that is told to stop while it starts might be registered meanwhile
+            await followed.moved_past(followed.version)
         while True:
             seen = pool.drained.version
             if not self._is_registered(job) and not pool.is_busy(job):

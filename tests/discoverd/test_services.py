@@ -238,6 +238,19 @@ async def test_a_change_reads_the_jobs_of_its_app_alone(store, clock, monkeypatc
     assert read == [None, {mine.app_id}, {mine.app_id}]
 
 
+async def test_followed_says_up_to_which_change_the_snapshot_is(store, clock):
+    release = await release_on(store, 8080)
+    async with open_discoverd(SETTINGS, store, clock) as services:
+        await put(store, 1, release, JobState.UP)
+        changed = store.changes.version
+        assert services.followed.value < changed
+        assert not services.snapshot.value.up
+        with trio.fail_after(3):
+            await services.followed.moved_past(services.followed.version)
+        assert services.followed.value == changed
+        assert services.snapshot.value.up
+
+
 async def test_what_was_not_heard_of_is_read_in_time(autojump_clock, store, clock, monkeypatch):
     release = await release_on(store, 8080)
     snapshot = Watch(Snapshot())

@@ -1,6 +1,7 @@
 """A router on loopback ports, with backends a test scripts."""
 
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from flynn_aio.model import JOB_META, App, Instance, Route, RouteType, instance_
 from flynn_aio.router import Dial, Front, Router, open_front, open_router
 from flynn_aio.settings import RouterSettings, StoreSettings
 from flynn_aio.store import Store, changes, inline, open_store, queries
+from flynn_aio.watch import Watch
 from tests.support.certs import Authority
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
@@ -29,7 +31,7 @@ class Backends:
     """Who answers: sockets on loopback, registered in a snapshot by hand."""
 
     nursery: trio.Nursery
-    services: Services = field(default_factory=Services)
+    services: Services = field(default_factory=lambda: Services(followed=Watch(sys.maxsize)))
     accepted: dict[str, int] = field(default_factory=dict)
 
     async def start(self, serve: Serve, *, service: str = "hello-web", job: str = "", index: int = 0) -> str:

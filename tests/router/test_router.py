@@ -102,6 +102,15 @@ async def test_drained_waits_for_the_snapshot(house: House):
         await done.wait()
 
 
+async def test_drained_waits_until_discoverd_has_seen_the_stop(house: House):
+    """A job that is told to stop while it starts has no instance yet, and may get one from an older look at its row."""
+    followed, stopped = house.backends.services.followed, house.store.changes.version
+    followed.set(stopped - 1)
+    assert not await drained(house, "job-1")
+    followed.set(stopped)
+    assert await drained(house, "job-1")
+
+
 async def test_a_route_that_does_not_drain_is_not_waited_for(house: House):
     async def hang(stream: trio.SocketStream) -> None:
         await trio.sleep_forever()
