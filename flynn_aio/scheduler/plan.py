@@ -57,7 +57,7 @@ DEARNESS: Mapping[JobState | None, int] = {
     JobState.BLOCKED: 2,
     JobState.PENDING: 2,
 }
-"""Which jobs of a group stay when there are too many; among equals the oldest do."""
+"""Which jobs of a group stay when there are too many; among equals those that answer, and of them the oldest."""
 
 GroupKey = tuple[AppID, ReleaseID, str]
 
@@ -117,7 +117,7 @@ def plan(
         *_adoptions([stray for stray in strays if stock.lets_adopt(stray)], observed, groups),
     ]
     for key, group in groups.items():
-        writes += _fill(key, group, now, ids, stable_after)
+        writes += _fill(key, group, observed, now, ids, stable_after)
     writes += _fulfilled(desired.formations, groups)
     wake_at = None
     for moving in desired.deployments:
@@ -190,11 +190,14 @@ def _adoptions(
             group.strays.append(stray)
 
 
-def _fill(key: GroupKey, group: Group, now: Time, ids: Callable[[], str], stable_after: timedelta) -> Iterator[PutJob]:
+def _fill(
+    key: GroupKey, group: Group, observed: Observed, now: Time, ids: Callable[[], str], stable_after: timedelta
+) -> Iterator[PutJob]:
     """Bring a group to its count: jobs too many are ended, missing ones become rows."""
     present = [job for job in group.jobs if job.state in DEARNESS]
     eligible = sorted(
-        (job for job in present if not (group.blocked and _is_placed(job))), key=lambda job: DEARNESS[job.state]
+        (job for job in present if not (group.blocked and _is_placed(job))),
+        key=lambda job: (DEARNESS[job.state], job.uuid not in observed.up),
     )
     staying = eligible[: group.wanted]
     kept = {job.uuid for job in staying}

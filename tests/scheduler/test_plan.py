@@ -115,6 +115,13 @@ def test_too_many_jobs_end_in_order_pending_then_starting_then_up_the_newest_fir
     assert sorted(said(step)) == sorted(ended)
 
 
+def test_of_the_jobs_that_are_up_those_that_answer_stay():
+    rows = [serving("a"), serving("b"), serving("c")]
+    alive = {"up": frozenset({JobID("b")})}
+    step = step_of(desired(*rows, formations=[formation(web=1)]), *map(status, "abc"), **alive)
+    assert said(step) == [("a", STOPPING), ("c", STOPPING)]
+
+
 def test_a_stopping_job_does_not_count_and_is_stopped():
     wanted = desired(serving("a", state=STOPPING), formations=[formation(web=1)])
     step = step_of(wanted, status("a"))
