@@ -13,7 +13,7 @@ import trio
 from flynn_aio.engine import open_fake_engine
 
 from ..receive.conftest import FakeBuilder
-from ..support.appliance import repository
+from ..support import appliance as podman
 from ..support.traffic.changes import Changes, doors_of, open_changes
 from ..support.traffic.http1 import Doors
 from ..support.traffic.load import ROOT, open_load
@@ -23,6 +23,7 @@ from .test_in_memory import settings as common_settings
 __all__ = ["common_settings"]
 
 SUBNET = IPv4Network("127.107.0.0/24")
+PODMAN_SUBNET = "100.107.0.0/24"
 
 RATE = 150.0
 PODMAN_RATE = 100.0
@@ -62,12 +63,12 @@ async def test_no_request_is_lost_while_an_app_is_changed(settings, engine, tmp_
 
 @pytest.mark.podman
 @pytest.mark.slow
-def test_no_request_is_lost_on_real_podman(appliance):
-    repo = repository(appliance.place / "steady", APP.parent)
-    appliance.flynn("create", "steady", cwd=repo)
-    appliance.run("git", "push", "flynn", "master", cwd=repo)
-    trio.run(partial(asked_and_changed, appliance))
-    appliance.flynn("-a", "steady", "delete", "--yes")
+def test_no_request_is_lost_on_real_podman():
+    with podman.running(PODMAN_SUBNET) as appliance:
+        repo = podman.repository(appliance.place / "steady", APP.parent)
+        appliance.flynn("create", "steady", cwd=repo)
+        appliance.run("git", "push", "flynn", "master", cwd=repo)
+        trio.run(partial(asked_and_changed, appliance))
 
 
 async def asked_and_changed(appliance):
