@@ -67,10 +67,12 @@ class Lack:
     """What a step still waits for.
 
     Attributes:
-        what: the type and how far it is, as the beginning of a sentence.
+        kind: the type.
+        what: how far it is, as the beginning of a sentence.
         job: the youngest job that is not where it should be; ``None`` when there is none.
     """
 
+    kind: str
     what: str
     job: Job | None
 
@@ -118,7 +120,7 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
             deadline = _waiting_since(moving, observed, now) + _patience(deployment)
             if now < deadline:
                 return Progress(wake_at=deadline)
-            return _timed_out(deployment, lack, observed, draining=lacks is _lacks_down)
+            return _timed_out(moving, lack, observed, draining=lacks is _lacks_down)
 
     if not moving.step and any(now_at.new.values()):
         return Progress((_scale_new(deployment, now_at.new), _note(deployment, UP, now_at.new)))  # is it well?
@@ -196,7 +198,7 @@ def _lacks_up(deployment: Deployment, goal: Counts, app: Surroundings) -> Iterat
         up = sum(job.state is JobState.UP for job in jobs)
         if up < wanted.get(kind, 0):
             late = [job for job in jobs if job.state is not JobState.UP]
-            yield Lack(f"{kind} job failed to start: {up} of {wanted[kind]} up", late[-1] if late else None)
+            yield Lack(kind, f"{kind} job failed to start: {up} of {wanted[kind]} up", late[-1] if late else None)
 
 
 def _lacks_down(deployment: Deployment, goal: Counts, app: Surroundings) -> Iterator[Lack]:
@@ -208,16 +210,22 @@ def _lacks_down(deployment: Deployment, goal: Counts, app: Surroundings) -> Iter
         if len(jobs) > wanted.get(kind, 0):
             what = f"{kind} job failed to stop: {len(jobs)} there instead of {wanted.get(kind, 0)}"
             late = [job for job in jobs if job.state is JobState.STOPPING]
-            yield Lack(what, late[-1] if late else None)
+            yield Lack(kind, what, late[-1] if late else None)
 
 
-def _timed_out(deployment: Deployment, lack: Lack, observed: Observed, *, draining: bool) -> Progress:
+def _timed_out(moving: DeploymentInProgress, lack: Lack, observed: Observed, *, draining: bool) -> Progress:
+    """Fail a step that took too long, by the job it waits for, or by those that came before that one and ended."""
+    deployment = moving.deployment
     seconds = round(_patience(deployment) / timedelta(seconds=1))
+    ended = [] if draining else [job for job in moving.failures if job.type == lack.kind]
+    keeps_ending = len(ended) > 1
+    blamed = ended[-1] if keeps_ending else lack.job
     blame = Blame(
-        job=lack.job.uuid if lack.job else None,
+        job=blamed.uuid if blamed else None,
         draining=draining,
-        doing=doing(lack.job, observed) if lack.job else "",
+        doing=doing(blamed, observed) if blamed and not keeps_ending else "",
         waited_s=seconds,
+        ends=len(ended),
         rolled_back=deployment.strategy not in NEVER_ROLLED_BACK,
     )
     return _fail(deployment, f"{lack.what} after {seconds} s", blame)

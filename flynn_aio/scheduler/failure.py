@@ -140,6 +140,9 @@ def _sentences(
             yield from _how_it_was(blame, found)
             yield from _where_it_listened(found.evidence, told)
             yield from _what_is_asked(process)
+    if blame.ends:
+        ends = "1 job" if blame.ends == 1 else f"{blame.ends} jobs"
+        yield f"{ends} of its type went down within the {blame.waited_s} s of the step"
     if not blame.rolled_back:
         yield "nothing was rolled back: a new database may have written what an old one cannot read"
 

@@ -207,6 +207,7 @@ class Blame:
         draining: it is an old one that did not stop.
         doing: what it was last seen doing, as part of a sentence; empty when it is down.
         waited_s: how long the step waited; 0 when it was not time that ended it.
+        ends: how many of its kind went down in that step.
         rolled_back: whether all is put back as it was.
     """
 
@@ -214,6 +215,7 @@ class Blame:
     draining: bool = False
     doing: str = ""
     waited_s: int = 0
+    ends: int = 0
     rolled_back: bool = True
 
 

@@ -174,6 +174,9 @@ def test_a_first_release_that_never_opens_its_port_is_taken_back(appliance, befo
     check_refused(
         push(appliance, repo),
         "ERROR: Initial web job failed to start: nothing answered on port 8080 ($PORT) within 4 seconds",
+        "Phase health: it runs, but has not become healthy within 4 s: connection refused on 100.102.0.",
+        "told PORT=8080, opened no port: listen on 0.0.0.0:8080",
+        "What its health check met:",
         "The last lines of host0-",
         "  listening to nobody",
         "deaf has nothing running now.",
@@ -189,6 +192,7 @@ def test_a_first_release_that_exits_at_once_is_taken_back(appliance, before):
     check_refused(
         push(appliance, repo),
         "ERROR: Initial web job failed to start: exit status 7",
+        "Phase start: its process ended with exit status 7, ",
         "  there is no table of users",
         "dying has nothing running now.",
         "To see more: flynn -a dying log -j host0-",
@@ -201,10 +205,11 @@ def test_a_release_that_never_opens_its_port_leaves_the_old_one_serving(applianc
     check_refused(
         push(appliance, steady),
         "ERROR: Deploy failed: web job failed to start: 0 of 1 up after 5 s",
-        "connection refused on 100.102.0.",
-        "flynn -a steady deployment timeout 10",
+        "Phase health: it runs, but has not become healthy within 5 s: connection refused on 100.102.0.",
+        "told PORT=8080, opened no port: listen on 0.0.0.0:8080",
         "  listening to nobody",
         f"Release {before.release()} (commit {branch(appliance, steady)[:7]}) still serves steady.",
+        "To allow more time: flynn -a steady deployment timeout 10",
         "To see more: flynn -a steady log -j host0-",
     )
 

@@ -139,6 +139,14 @@ def test_a_job_that_does_not_stop_in_time_fails_a_step_down():
     assert finished(failed).blame == Blame(job=JobID("o2"), draining=True, doing="is still stopping", waited_s=120)
 
 
+def test_out_of_time_jobs_that_kept_ending_are_to_blame_and_not_the_one_that_has_just_begun():
+    surroundings = app(formation(web=2), formation("new", web=1), jobs=[*TWO_OLD, job("n3", STARTING, of="new")])
+    ended = [job(f"f{n}", JobState.DOWN, of="new") for n in range(3)]
+    other = job("other", JobState.DOWN, "worker", of="new")
+    failed = go(moving(step="up web=1", failures=[*ended, other], processes={"web": 1}), surroundings, now=LATE)
+    assert finished(failed).blame == Blame(job=JobID("f2"), waited_s=120, ends=3)
+
+
 def test_time_without_an_engine_does_not_count():
     surroundings = app(formation(web=2), formation("new", web=2), jobs=TWO_OLD)
     assert go(moving(step="up web=2"), surroundings, now=LATE, steady_since=NOW) == Progress(

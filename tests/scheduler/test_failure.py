@@ -150,6 +150,15 @@ def test_out_of_time_the_port_is_looked_at(opened, advice):
     assert failure.try_next == [TIME, LOG]
 
 
+def test_out_of_time_it_is_told_how_many_ended_meanwhile():
+    failure = why(exit_status=1, blame=Blame(job="n1", waited_s=4, ends=3))
+    assert failure.explanation == [
+        "its process ended with exit status 1, 0.3 s after its start",
+        "3 jobs of its type went down within the 4 s of the step",
+    ]
+    assert failure.phase is FailurePhase.START
+
+
 def test_a_path_that_answers_something_else_is_told_with_what_is_asked_for():
     said = "HTTP status 404 instead of 200 from ip:8080/health"
     evidence = Evidence(opened=["0.0.0.0:8080"], probes=[*REFUSED, Probes(at=NOW, error=said, count=5)])
