@@ -3,6 +3,9 @@
 import pytest
 import trio
 
+from flynn_aio.model import Failure, FailurePhase
+from flynn_aio.store import changes
+
 from ..support.build import make_app, make_release
 from .test_releases import UNKNOWN
 
@@ -80,6 +83,23 @@ async def test_the_size_of_a_batch_is_a_number_of_the_apps_meta(store, client, a
     deployed = await client.post("/apps/hello/deploy", {"id": release.id})
     assert deployed.status == 200
     assert deployed.json().get("deploy_batch_size") == size
+
+
+async def test_why_a_deployment_failed_is_told_where_one_is_asked_for(store, client, app):
+    old, new = await make_release(store, app), await make_release(store, app)
+    await client.post("/apps/hello/deploy", {"id": old.id})
+    await client.put(f"/apps/hello/formations/{old.id}", {"processes": {"web": 1}})
+    deployment = (await client.post("/apps/hello/deploy", {"id": new.id})).json()
+    why = Failure(
+        error="web job failed to start: got down job event", phase=FailurePhase.START, exit_status=7, opened=[]
+    )
+    await store.transact(lambda tx: changes.note_deployment_step(tx, deployment["id"], "up web=1"))
+    await store.transact(lambda tx: changes.finish_deployment(tx, deployment["id"], failure=why))
+    shown = (await client.get(f"/deployments/{deployment['id']}")).json()
+    assert shown["failure"] == {"error": why.error, "phase": "start", "exit_status": 7, "opened": []}
+    assert [step["step"] for step in shown["steps"]] == ["up web=1"]
+    listed = (await client.get("/apps/hello/deployments")).json()[0]
+    assert listed == {key: value for key, value in shown.items() if key not in ("failure", "steps")}
 
 
 @pytest.mark.parametrize("wanted", [UNKNOWN, "x", "", None])

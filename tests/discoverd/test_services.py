@@ -10,6 +10,7 @@ import trio.testing
 
 from flynn_aio.discoverd import Snapshot, open_discoverd, open_monitor
 from flynn_aio.discoverd.services import RESYNC_S
+from flynn_aio.errors import EngineError
 from flynn_aio.model import HealthCheck, Job, JobID, JobState, Port, PortService, ProcessType
 from flynn_aio.settings import DiscoverdSettings
 from flynn_aio.store import changes, queries
@@ -159,6 +160,36 @@ async def test_kill_down_is_a_verdict_with_a_reason(store, clock, port):
         assert snapshot.waiting == {}
         await put(store, 1, release, JobState.STOPPING)
         assert (await until(services, lambda now: not now.dead)).up == frozenset()
+
+
+async def test_what_was_seen_of_a_job_that_is_given_up_is_told_with_the_verdict(store, clock, port):
+    number = port.getsockname()[1]
+    release = await release_on(store, number, check=HealthCheck(type="tcp", kill_down=True, start_timeout=250 * MS))
+
+    async def listening(job):
+        return ("127.0.0.1:3000",)
+
+    async with open_discoverd(SETTINGS, store, clock, listening=listening) as services:
+        job = await put(store, 1, release, JobState.STARTING)
+        snapshot = await until(services, lambda now: now.dead)
+    seen = snapshot.evidence[job]
+    assert (seen.given_up, seen.opened) == (True, ["127.0.0.1:3000"])
+    [run] = seen.probes
+    assert run.error == f"connection refused on 127.0.0.1:{number}"
+    assert run.count >= 2
+
+
+async def test_an_engine_that_cannot_say_where_a_job_listens_holds_up_no_verdict(store, clock, port):
+    release = await release_on(
+        store, port.getsockname()[1], check=HealthCheck(type="tcp", kill_down=True, start_timeout=50 * MS)
+    )
+
+    async def listening(job):
+        raise EngineError("Podman does not answer")
+
+    async with open_discoverd(SETTINGS, store, clock, listening=listening) as services:
+        job = await put(store, 1, release, JobState.STARTING)
+        assert (await until(services, lambda now: now.dead)).evidence[job].opened is None
 
 
 async def test_a_port_that_swallows_everything_is_given_up_in_time(store, clock, port):

@@ -33,7 +33,7 @@ FLOOD = ("sh", "-c", "while true; do echo 01234567890123456789012345678901234567
 ENVIRONMENT = ("sh", "-c", 'echo "$EXTERNAL_IP"; echo "$GREETING"')
 WRITE_VOLUME = ("sh", "-c", "echo kept > /store/file")
 READ_VOLUME = ("sh", "-c", "cat /store/file")
-LISTEN = ("sh", "-c", "nc -l -s 0.0.0.0 -p 3000 & nc -l -s 127.0.0.1 -p 8080")
+LISTEN = ("sh", "-c", "httpd -p 0.0.0.0:3000 && exec httpd -f -p 127.0.0.1:8080")
 MISSING = ("no-such-command",)
 
 

@@ -101,6 +101,10 @@ async def test_a_release_whose_jobs_exit_is_rolled_back(autojump_clock, world):
             "printer job failed to start: got down job event",
         )
         assert await world.wait_up(app, 1) == before
+    failure = ended.failure
+    assert (failure.error, failure.phase, failure.exit_status, failure.job_type) == (error, "start", 1, "printer")
+    assert failure.serving.processes == {"printer": 1}
+    assert [step.step for step in ended.steps] == ["up printer=1"]
     downs = [job for job in await world.jobs(app, DOWN) if job.release != before[0].release and job.exit_status == 1]
     assert len(downs) == 6  # five were tolerated
 
