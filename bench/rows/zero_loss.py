@@ -48,7 +48,8 @@ async def _measure(place: Place, number: int, quiet_s: float) -> list[Row]:
         async with open_load(doors, rate=RATE) as changed:
             await changes.some(number)
         took = time.perf_counter() - started
-        print(await changes.explain(changed.failures), end="", flush=True)
+        if changed.failures:
+            print(await changes.explain(changed.failures), flush=True)
     return [_lost(quiet, changed, changes, took), _later(quiet, changed)]
 
 

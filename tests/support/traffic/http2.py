@@ -35,6 +35,11 @@ class Http2:
         self.kept = True
         """Whether it takes another request."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the other side allows one more request at the same time."""
+        return self._h2.open_outbound_streams < self._h2.remote_settings.max_concurrent_streams
+
     async def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """Send a request and wait for the whole answer.
 
