@@ -26,6 +26,7 @@ from ..model import (
 )
 from ..store import JobRecord
 from .ports import advice, listens_over_ipv6_only
+from .restarts import how_it_ended, ran_out_of_memory
 from .step import Blame, Observed
 
 LOG_LINES = 20
@@ -33,6 +34,7 @@ LINE_CHARS = 500
 """How much of a job's output is kept with a failure: lines, and characters of each."""
 
 REFUSED = "connection refused"
+KILLED_FOR_MEMORY = "a process of it was killed for lack of memory"
 _NO_PROGRAM = re.compile(r'^exec: "(.*)": (.*)$', re.DOTALL)
 
 
@@ -135,7 +137,7 @@ def _sentences(
         case FailurePhase.CREATE:
             yield f"job {full_job_id(job.uuid)}: {blame.doing}"
         case FailurePhase.START:
-            yield from _how_it_ended(found, memory)
+            yield from _how_its_process_ended(found, memory)
         case FailurePhase.HEALTH:
             yield from _how_it_was(blame, found)
             yield from _where_it_listened(found.evidence, told)
@@ -147,25 +149,24 @@ def _sentences(
         yield "nothing was rolled back: a new database may have written what an old one cannot read"
 
 
-def _how_it_ended(found: Findings, memory: int | None) -> Iterator[str]:
+def _how_its_process_ended(found: Findings, memory: int | None) -> Iterator[str]:
     record = found.record
     job = record.job
     if no_program := _NO_PROGRAM.match(job.host_error or ""):
         yield f"its command {no_program[1]} cannot be executed: {no_program[2]}"
         return
+    if job.host_error and job.exit_status is None and not job.signal:
+        yield job.host_error
+        return
     since = ""
     if record.started_at and job.updated_at:
         since = f", {(job.updated_at - record.started_at) / timedelta(seconds=1):.1f} s after its start"
-    if job.oom:
-        yield f"out of memory{since}: it needs more than its limit of {memory_text(memory or 0)}"
-    elif job.signal:
-        yield f"its process was killed by {job.signal}{since}"
-    elif job.exit_status is None:
-        yield job.host_error or f"its process ended{since}"
-    else:
-        yield f"its process ended with exit status {job.exit_status}{since}"
+    needs = f": it needs more than its limit of {memory_text(memory)}" if memory and ran_out_of_memory(job) else ""
+    yield f"its process {how_it_ended(job)}{since}{needs}"
     if job.exit_status == 0 and not job.signal:
         yield "a process of a formation has to go on running, whatever its exit status"
+    if job.oom and not ran_out_of_memory(job):
+        yield KILLED_FOR_MEMORY
 
 
 def _how_it_was(blame: Blame, found: Findings) -> Iterator[str]:
@@ -176,7 +177,7 @@ def _how_it_was(blame: Blame, found: Findings) -> Iterator[str]:
     else:
         yield f"it runs, but has not become healthy within {blame.waited_s} s: {last or blame.doing}"
     if found.record.job.oom:
-        yield "a process of it was killed for lack of memory"
+        yield KILLED_FOR_MEMORY
 
 
 def _where_it_listened(evidence: Evidence, told: int | None) -> Iterator[str]:

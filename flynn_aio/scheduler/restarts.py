@@ -96,9 +96,14 @@ def calm_at(placed: PlacedJob, *, stable_after: timedelta = STABLE_AFTER) -> Tim
     return placed.started_at + stable_after
 
 
+def ran_out_of_memory(job: Job) -> bool:
+    """Tell whether a job ended for lack of memory; with exit status 0 it was a child that was killed."""
+    return job.oom and bool(job.signal or job.exit_status)
+
+
 def how_it_ended(job: Job) -> str:
     """Return the end of a job as what is said of it: ``ended with exit status 1``."""
-    if job.oom and (job.signal or job.exit_status):
+    if ran_out_of_memory(job):
         return "ran out of memory"
     if job.signal:
         return f"was killed by {job.signal}"

@@ -88,10 +88,20 @@ def test_a_signal_takes_the_place_of_the_exit_status():
 
 def test_out_of_memory_is_told_with_the_limit_and_how_to_raise_it():
     failure = why(exit_status=0, signal="SIGKILL", oom=True)
-    assert failure.explanation == ["out of memory, 0.3 s after its start: it needs more than its limit of 512MB"]
+    assert failure.explanation == [
+        "its process ran out of memory, 0.3 s after its start: it needs more than its limit of 512MB"
+    ]
     assert (failure.oom, failure.memory_limit) == (True, 512 * MIB)
     more = NextStep(purpose="give it more memory", command="flynn -a hello limit set web memory=1GB")
     assert failure.try_next == [more, LOG]
+
+
+def test_a_child_that_ran_out_of_memory_is_told_beside_the_exit_status():
+    assert why(exit_status=0, oom=True).explanation == [
+        "its process ended with exit status 0, 0.3 s after its start",
+        "a process of a formation has to go on running, whatever its exit status",
+        "a process of it was killed for lack of memory",
+    ]
 
 
 def test_a_missing_command_is_named():
