@@ -31,6 +31,7 @@ def facts(failure: Noun) -> Iterator[tuple[str, str]]:
 
 
 def counts(processes: Mapping[str, int] | None) -> str:
+    """Return how many processes of each type there are to be: ``web=2 worker=1``."""
     return " ".join(f"{kind}={count}" for kind, count in sorted((processes or {}).items()))
 
 

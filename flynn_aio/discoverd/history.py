@@ -11,22 +11,22 @@ from msgspec.structs import replace
 from ..model import Evidence, Probes, Time
 
 RUNS = 10
-"""How many times a result that differs from the one before is remembered."""
+"""Runs of equal results that are kept: the latest."""
 
 FIRST_LOOK_S = 1.0
-"""So long after the beginning it is first looked where a silent job listens; then whenever its time has doubled."""
+"""So long after the beginning it is first looked where a silent job listens; then each time that span has doubled."""
 
 
 class History:
-    """What one endpoint went through. Times of `is_due` are seconds of a clock that never goes back."""
+    """What one endpoint went through. Each `now` is in seconds of a clock that never goes back."""
 
-    __slots__ = ("_began_at", "_look_at", "_runs", "opened")
+    __slots__ = ("_began_at", "_look_at", "_opened", "_runs")
 
     def __init__(self, *, now: float) -> None:
         self._runs: deque[Probes] = deque(maxlen=RUNS)
         self._began_at = now
         self._look_at = now + FIRST_LOOK_S
-        self.opened: tuple[str, ...] | None = None
+        self._opened: tuple[str, ...] | None = None
 
     def probed(self, error: str, at: Time) -> None:
         """Take in a result: an empty `error` is a success."""
@@ -36,14 +36,16 @@ class History:
         else:
             self._runs.append(Probes(at=at, error=error))
 
-    def is_due(self, now: float) -> bool:
-        """Tell whether it is time to look where the job listens; looking once is enough for a yes."""
-        if now < self._look_at:
-            return False
+    def wants_look(self, now: float) -> bool:
+        """Tell whether it is time to look where the job listens."""
+        return now >= self._look_at
+
+    def looked(self, opened: tuple[str, ...] | None, now: float) -> None:
+        """Take in where the job listens, ``ip:port``; ``None``: nobody could tell."""
+        self._opened = opened
         self._look_at = now + (now - self._began_at)
-        return True
 
     def evidence(self) -> Evidence:
         """Return all of it."""
-        opened = None if self.opened is None else list(self.opened)
+        opened = None if self._opened is None else list(self._opened)
         return Evidence(opened=opened, probes=list(self._runs))

@@ -36,9 +36,9 @@ a number nobody reads would cost more than the probes."""
 RESYNC_S = 30.0
 """How often all jobs are read, and not only those of the apps that changed."""
 LOOK_S = 1.0
-"""How long it may take to find out where a job listens: a probe is due meanwhile."""
+"""How long it may take to find out where a job listens: the next probe waits for it."""
 RETRY_S = 1.0
-"""After the store could not be read."""
+"""The pause after the store could not be read."""
 
 Place = tuple[JobID, str]
 """A job and its address."""
@@ -218,8 +218,8 @@ class Monitor:
                 error = await self._probe(endpoint, check, health, before)
                 verdict = health.probed(error, now=trio.current_time())
                 history.probed(error, self._clock.now())
-                if error and (verdict is Verdict.KILL or history.is_due(trio.current_time())):
-                    history.opened = await self._look(endpoint.key.job)
+                if error and (verdict is Verdict.KILL or history.wants_look(trio.current_time())):
+                    history.looked(await self._look(endpoint.key.job), trio.current_time())
                 self._note(endpoint, health, history, verdict, news=error != before)
                 await trio.sleep_until(min(started_at + health.interval_s, health.deadline))
 

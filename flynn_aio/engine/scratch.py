@@ -29,9 +29,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LOOK_EVERY_S = 1.0
+"""How often it is looked how full the disk is: one call."""
 MEASURE_EVERY_S = 60.0
 ALARM_BYTES = 32 * MIB
 ALARM_FILES = 8192
+"""What the disk may lose since a measurement before the next one is due at once."""
 
 SHARE = 20
 """Measuring takes at most this part of the time of one core."""
@@ -118,9 +120,9 @@ async def watch_scratch(watcher: Watcher, *, room: Callable[[Path], Room | None]
     while True:
         began = trio.current_time()
         if limited := [one for one in watcher if one.temp_disk_bytes and one.scratch and not one.ended.is_set()]:
-            now = await _read(room, limited[0].scratch[0])
+            now = await _in_thread(room, limited[0].scratch[0])
             if began - measured_at >= MEASURE_EVERY_S or _has_filled(most, now):
-                for container in await _read(_too_large, limited):
+                for container in await _in_thread(_too_large, limited):
                     watcher.end_for_disk(container)
                 most, measured_at = now, began
             elif most and now:
@@ -128,7 +130,7 @@ async def watch_scratch(watcher: Watcher, *, room: Callable[[Path], Room | None]
         await trio.sleep(max(LOOK_EVERY_S, SHARE * (trio.current_time() - began)))
 
 
-async def _read(look: Callable[[T], R], at: T) -> R:
+async def _in_thread(look: Callable[[T], R], at: T) -> R:
     """Look at a disk in a thread, which may be left behind: it changes nothing."""
     return await trio.to_thread.run_sync(look, at, abandon_on_cancel=True)
 

@@ -15,6 +15,8 @@ LISTEN = "0A"
 READ_BYTES = 256 * 1024
 """Of each table, some 1,700 rows: the sockets that listen come before all connections."""
 
+_IS_LITTLE = sys.byteorder == "little"
+
 
 def listening(pid: int, *, proc: Path = PROC) -> tuple[str, ...] | None:
     """Return where a process's network namespace is listened in over TCP, ``ip:port``, sorted by port. Blocks.
@@ -50,9 +52,6 @@ def _host(raw: bytes) -> str:
         return str(IPv4Address(packed))
     address = IPv6Address(packed)
     return str(address.ipv4_mapped) if address.ipv4_mapped else f"[{address}]"
-
-
-_IS_LITTLE = sys.byteorder == "little"
 
 
 def _read(path: Path) -> str:

@@ -3,7 +3,8 @@
 Words used here:
 
 - *group*: the jobs of one process type of one formation; it has a count to be brought to.
-- *pass*: one look at everything, and what follows from it; *round*: one plan within a pass.
+- *look*: the world outside the rows at one moment; *news*: the apps of which it, or a row, tells anything new.
+- *pass*: a look, and what follows from it for the apps of which there is news; *round*: one plan within a pass.
 - *step*: what a plan decided: writes, which change rows, and actions, which change the world.
 - *observed*: the world as far as a pass can see it; *desired*: the rows that say how it should be.
 - *in flight*: an action that has begun and not ended; the executor has at most one for a job.

@@ -53,6 +53,7 @@ class Surroundings:
     jobs: Mapping[tuple[ReleaseID, str], Sequence[Job]]
 
     def counts(self, release: ReleaseID | None) -> Counts:
+        """Return how many jobs of each type a release is to have now."""
         formation = self.formations.get(release) if release else None
         return formation.processes if formation else {}
 
@@ -92,14 +93,14 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
     if release is None:
         return _fail(deployment, f"release {deployment.new_release} was deleted during its deployment; push again")
     goal = goal_of(deployment, release)
-    now_at = Balance(app.counts(deployment.old_release), app.counts(deployment.new_release))
+    balance = Balance(app.counts(deployment.old_release), app.counts(deployment.new_release))
     if refused := _refusal(deployment, goal, release):
         return _fail(deployment, refused)
     database = ""
     if deployment.strategy is Strategy.SIRENIA:
-        before = observed.releases.get(deployment.old_release) if deployment.old_release else None
-        database = sirenia.database_type(before, release)
-        if refused := sirenia.refusal(database, release, started=not moving.step and bool(now_at.new.get(database))):
+        old = observed.releases.get(deployment.old_release) if deployment.old_release else None
+        database = sirenia.database_type(old, release)
+        if refused := sirenia.refusal(database, release, started=not moving.step and bool(balance.new.get(database))):
             return _fail(deployment, refused)
     advance = next_balance(
         deployment.strategy or Strategy.ALL_AT_ONCE,
@@ -122,27 +123,18 @@ def proceed(moving: DeploymentInProgress, app: Surroundings, observed: Observed,
                 return Progress(wake_at=deadline)
             return _timed_out(moving, lack, observed, draining=lacks is _lacks_down)
 
-    if not moving.step and any(now_at.new.values()):
-        return Progress((_scale_new(deployment, now_at.new), _note(deployment, UP, now_at.new)))  # is it well?
-    following = advance(now_at, goal)
-    told = tuple(sirenia.moves(deployment, moving.step, now_at, following, kind=database)) if database else ()
+    if not moving.step and any(balance.new.values()):  # scaled up beforehand: these have to come up first
+        return Progress((_scale_new(deployment, balance.new), _note(deployment, UP, balance.new)))
+    following = advance(balance, goal)
+    told = tuple(sirenia.moves(deployment, moving.step, balance, following, kind=database)) if database else ()
     if following is None:
-        leaving = _scale_old(deployment, app, dict.fromkeys(now_at.old, 0))
+        leaving = _scale_old(deployment, app, dict.fromkeys(balance.old, 0))
         return Progress((*told, *leaving, FinishDeployment(deployment.app, deployment.id)))
-    if following.new != now_at.new:
-        note = _note(deployment, UP, _changed(now_at.new, following.new))
+    if following.new != balance.new:
+        note = _note(deployment, UP, _changed(balance.new, following.new))
         return Progress((*told, _scale_new(deployment, following.new), note))
-    note = _note(deployment, DOWN, _changed(now_at.old, following.old))
+    note = _note(deployment, DOWN, _changed(balance.old, following.old))
     return Progress((*told, *_scale_old(deployment, app, following.old), note))
-
-
-def _waiting_since(moving: DeploymentInProgress, observed: Observed, now: Time) -> Time:
-    """Return the moment a step counts from: neither our absence nor the engine's is the release's own delay.
-
-    A step that began in the future did so before somebody set the clock back.
-    """
-    began = moving.step_started_at
-    return observed.steady_since if began > now else max(began, observed.steady_since)
 
 
 def goal_of(deployment: Deployment, release: Release) -> Counts:
@@ -154,6 +146,15 @@ def goal_of(deployment: Deployment, release: Release) -> Counts:
 def start_failure(job: Job) -> str:
     """Return why a deployment fails whose jobs go down. The words are Flynn's to the letter."""
     return f"{job.type} job failed to start: {job.host_error or 'got down job event'}"
+
+
+def _waiting_since(moving: DeploymentInProgress, observed: Observed, now: Time) -> Time:
+    """Return the moment a step counts from: neither our absence nor the engine's is the release's own delay.
+
+    A step that began in the future did so before somebody set the clock back.
+    """
+    began = moving.step_started_at
+    return observed.steady_since if began > now else max(began, observed.steady_since)
 
 
 def _patience(deployment: Deployment) -> timedelta:

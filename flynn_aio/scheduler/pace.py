@@ -18,8 +18,8 @@ class Pace:
     def __init__(self) -> None:
         self._last: tuple[Time, float] | None = None
 
-    def was_set(self, now: Time, ticks: float) -> timedelta:
-        """Return how far the wall clock was moved since the last look; zero when it was left alone.
+    def moved(self, now: Time, ticks: float) -> timedelta:
+        """Return how far somebody moved the wall clock since the last look; zero when it was left alone.
 
         Args:
             ticks: seconds of a clock that never goes back.
@@ -27,5 +27,5 @@ class Pace:
         last, self._last = self._last, (now, ticks)
         if last is None:
             return timedelta(0)
-        moved = (now - last[0]) - timedelta(seconds=ticks - last[1])
-        return moved if abs(moved) > TOLERANCE else timedelta(0)
+        by = (now - last[0]) - timedelta(seconds=ticks - last[1])
+        return by if abs(by) > TOLERANCE else timedelta(0)

@@ -171,7 +171,7 @@ class Reconciler:
         now, known = self._clock.now(), self._well_since
         self._well_since = self._engine.well_since
         was_unwell = self._well_since > known or self._well_since == math.inf
-        if moved := self._pace.was_set(now, trio.current_time()):
+        if moved := self._pace.moved(now, trio.current_time()):
             logger.warning("the clock was set", extra={"by_s": round(moved.total_seconds())})
             self._news.forget()  # what waits for a moment may wait no more
         if self._steady_since is None or was_unwell or moved:
@@ -208,15 +208,15 @@ class Reconciler:
             await trio.lowlevel.checkpoint()
             return False
         try:
-            those = [await self._explained(write) for write in writes]
-            await self._store.transact(partial(record_all, writes=those))
+            explained = [await self._explained(write) for write in writes]
+            await self._store.transact(partial(record_all, writes=explained))
         except (Unavailable, DatabaseBroken):
             raise  # no app's fault
         except FlynnError as exc:
             logger.warning("an app's jobs could not be written", extra={"app": app, "reason": exc.message})
             self._news.owe(app)
             return False
-        await self._tell(app, those)
+        await self._tell(app, explained)
         return True
 
     async def _tell(self, app: AppID, writes: Sequence[Write]) -> None:

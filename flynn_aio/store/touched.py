@@ -23,6 +23,7 @@ class Touched:
         self._forgotten = 0
 
     def note(self, apps: Collection[AppID], commit: int) -> None:
+        """Keep that a commit, later than all before it, was about these apps."""
         for app in apps:
             self._commits[app] = commit
             self._commits.move_to_end(app)
