@@ -35,7 +35,6 @@ from .snapshot import Snapshot
 SERVING = frozenset({JobState.STARTING, JobState.UP})
 """The states in which a job may answer: one that is stopping has left before it gets its SIGTERM."""
 
-
 NOTHING_SEEN = Evidence()
 
 
