@@ -53,7 +53,9 @@ def layers(appliance):
 
 
 def podman_images(appliance):
-    listed = appliance.run("podman", "images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
+    command = ("podman", "images", "--format", "{{.Repository}}:{{.Tag}}")
+    tries = (appliance.run(*command, check=False) for _ in range(5))  # Podman's list fails when an image goes meanwhile
+    listed = next(done.stdout.split() for done in tries if done.returncode == 0)
     return [name for name in listed if f"flynn-{appliance.appliance_id}/" in name]
 
 

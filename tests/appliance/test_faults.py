@@ -214,5 +214,7 @@ async def test_an_address_that_is_used_again_at_once_is_reached_at_once(settings
             jobs = await one.wait_up(4, without={job})
             assert trio.current_time() - began < 5
             assert jobs.issuperset(others)
-            answers = [(await one.ask()).body.decode() for _ in range(12)]
-            assert {answer.split("host0-")[1].strip() for answer in answers} == jobs
+            unheard = set(jobs)
+            with trio.fail_after(5):
+                while unheard:
+                    unheard.discard((await one.ask()).body.decode().split("host0-")[1].strip())

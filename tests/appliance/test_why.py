@@ -144,7 +144,7 @@ def test_a_port_that_is_not_the_one_it_was_told(failed, how, opened, advice):
 
 
 def test_a_job_its_health_check_has_killed_is_told_as_such(failed):
-    said, page, failure = failed("stray", **checked(type="tcp", kill_down=True, start_timeout=10**8))
+    said, page, failure = failed("stray", **checked(type="tcp", kill_down=True, start_timeout=10**9))
     assert said.startswith((DOWN, LATE))
     assert (failure["phase"], failure["signal"], failure["opened"]) == ("health", "SIGKILL", ["0.0.0.0:3000"])
     assert "its health check gave it up, and it was killed: connection refused on 100.108.0." in page
