@@ -20,6 +20,7 @@ from flynn_aio.model import (
     ResourceSpec,
     Route,
     RouteType,
+    Time,
     decode,
 )
 from flynn_aio.store import EventFilter, changes, queries
@@ -246,6 +247,18 @@ async def test_a_job_is_told_once_per_state_and_never_goes_back(store):
     assert "id" not in told[0]
     assert told[1]["id"] == "host0-j1"
     assert (await store.read(queries.desired)).jobs == ()
+
+
+async def test_a_job_that_is_blocked_and_waits_again_is_told_once_and_keeps_its_pause(store):
+    app = await make_app(store)
+    release = await make_release(store, app)
+    later = Time.parse("2099-01-01T00:00:00Z")
+    job = Job(uuid=JobID("j1"), app=app.id, release=release.id, type="web", run_at=later)
+    for state in ("pending", "blocked", "pending", "blocked", "pending"):
+        await store.transact(lambda tx, s=state: changes.put_job(tx, replace(job, state=JobState(s)), formation=True))
+    stored = await store.read(lambda db: queries.job(db, job.uuid))
+    assert (stored.state, stored.run_at) == (JobState.PENDING, later)
+    assert [data["state"] for _, data in await history(store, "job")] == ["pending", "blocked"]
 
 
 async def test_only_a_placed_job_can_be_stopped(store):

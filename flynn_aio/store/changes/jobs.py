@@ -56,7 +56,7 @@ def put_job(
         state=state,
         id=full_job_id(job.uuid) if placed else "",
         host_id=HOST_ID if placed else "",
-        run_at=job.run_at if state is JobState.PENDING else None,
+        run_at=None if _ORDER[state] else job.run_at,
         created_at=old.created_at if old else tx.now,
         updated_at=tx.now,
     )
@@ -86,9 +86,20 @@ def put_job(
         release_volumes(tx, stored.uuid)
     elif stored.volumes and (old is None or old.volumes != stored.volumes):
         attach_volumes(tx, stored.uuid, stored.volumes)
-    if old is None or old.state is not state:
+    if old is None or (old.state is not state and not _was_told(tx, stored.uuid, state)):
         tx.emit("job", stored.uuid, stored, app=stored.app)
     return stored
+
+
+def _was_told(tx: Transaction, job: JobID, state: JobState) -> bool:
+    """Tell whether a job was in a state before: it may be blocked and go back to waiting, and be blocked again.
+
+    Source: `jobs.md` §1; Flynn `controller/data/jobs.go`, where a second event of a job and state is dropped.
+    """
+    if _ORDER[state] > 0:
+        return False
+    sql = "SELECT 1 FROM events WHERE object_id = ? AND object_type = 'job' AND json_extract(data, '$.state') = ?"
+    return bool(tx.execute(sql, (job, state)))
 
 
 def record_job(tx: Transaction, job: Job) -> Job:
