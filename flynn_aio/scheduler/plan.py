@@ -39,6 +39,9 @@ from .step import (
 )
 from .volumes import Stock
 
+LEAVING = frozenset({JobState.STOPPING, JobState.DOWN})
+"""In which states a job hands back its volumes, or is about to."""
+
 
 def plan(
     desired: Desired,
@@ -57,8 +60,7 @@ def plan(
     groups = groups_of(desired.formations)
     rows = {placed.job.uuid for placed in desired.jobs}
     strays = [status for job, status in observed.statuses.items() if job not in rows]
-    stopping = {placed.job.uuid for placed in desired.jobs if placed.job.state is JobState.STOPPING}
-    stock = Stock(desired.volumes, stopping, [stray for stray in strays if stray.state is RunState.RUNNING])
+    stock = Stock(desired.volumes, [stray for stray in strays if stray.state is RunState.RUNNING])
     writes: list[Write] = [
         *_observations(desired.jobs, observed, groups, now, stable_after),
         *offer_strays([stray for stray in strays if stock.lets_adopt(stray)], observed, groups),
@@ -72,7 +74,9 @@ def plan(
         writes += progress.writes
         wake_at = _earliest(wake_at, progress.wake_at)
 
-    moved = {write.job.uuid for write in writes if isinstance(write, PutJob)}
+    moved = {write.job.uuid: write.job.state for write in writes if isinstance(write, PutJob)}
+    states = {placed.job.uuid: placed.job.state for placed in desired.jobs} | moved
+    stock.expect_from({job for job, state in states.items() if state in LEAVING})
     actions: list[Action] = []
     for placed in desired.jobs:
         if placed.job.uuid in moved:

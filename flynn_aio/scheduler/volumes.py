@@ -31,24 +31,27 @@ class Stock:
 
     Args:
         volumes: those that are not destroyed, oldest first.
-        stopping: the jobs that are on their way out, and will hand back what they have.
         strays: containers without a row that run; one that is not adopted is on its way out, too.
     """
 
-    def __init__(self, volumes: Iterable[Volume], stopping: Collection[JobID], strays: Iterable[JobStatus]) -> None:
+    def __init__(self, volumes: Iterable[Volume], strays: Iterable[JobStatus]) -> None:
         self._known: dict[VolumeID, Volume] = {}
         self._free: dict[Place, deque[Volume]] = defaultdict(deque)
         self._returning: Counter[Place] = Counter()
         astray = {volume for stray in strays for volume in stray.volumes}
         for volume in volumes:
             self._known[volume.id] = volume
-            place = _place(volume.app, "" if volume.keep else volume.release, volume.job_type, volume.path)
-            if volume.decommissioned_at is not None:
-                continue
-            if volume.job is None and volume.id not in astray:
-                self._free[place].append(volume)
-            elif volume.job is None or (volume.job in stopping and not volume.delete_on_stop):
-                self._returning[place] += 1
+            if volume.decommissioned_at is None and volume.job is None:
+                if volume.id in astray:
+                    self._returning[_place_of(volume)] += 1
+                else:
+                    self._free[_place_of(volume)].append(volume)
+
+    def expect_from(self, leaving: Collection[JobID]) -> None:
+        """Wait for what these jobs have: they are on their way out, or out already, and their rows say so soon."""
+        for volume in self._known.values():
+            if volume.job in leaving and not volume.delete_on_stop and volume.decommissioned_at is None:
+                self._returning[_place_of(volume)] += 1
 
     def held_by(self, job: Job, wanted: Sequence[VolumeReq]) -> tuple[Volume, ...] | None:
         """Return the volumes a job was given; ``None`` when it has yet to be given what it wants."""
@@ -107,6 +110,10 @@ def handed_over(old: Release, new: Release) -> frozenset[str]:
 def _kept(release: Release, kind: str) -> set[str]:
     process = release.processes.get(kind)
     return {normpath(volume.path) for volume in process.volumes if volume.keep} if process else set()
+
+
+def _place_of(volume: Volume) -> Place:
+    return _place(volume.app, "" if volume.keep else volume.release, volume.job_type, volume.path)
 
 
 def _place(app: str, release: str, kind: str, path: str) -> Place:

@@ -18,6 +18,7 @@ from .builders import (
     EARLIER,
     NOW,
     desired,
+    exited,
     formation,
     job,
     new_ids,
@@ -133,6 +134,14 @@ def test_a_job_waits_for_the_volume_of_one_that_is_stopping():
     step = step_of(*rows, volumes=[held], statuses=[status("old")], count=2)
     assert given(step) == {"b": ["new-1"]}  # only one has something to wait for
     assert step.actions == (StopJob(JobID("old")),)
+
+
+def test_a_job_waits_for_the_volume_of_one_that_is_seen_to_have_ended():
+    """The row of the ended job has yet to say so; a moment later its volume is there to be given."""
+    rows = [serving("old", volumes=["v"]), placed(job("a", PENDING))]
+    step = step_of(*rows, volumes=[volume("v", job="old")], statuses=[exited("old")], count=1)
+    assert (added(step), started(step)) == ([], {})
+    assert given(step) == {"old": ["v"]}  # its own last row
 
 
 def test_a_job_waits_for_the_volume_of_a_container_that_is_one_too_many():
