@@ -155,6 +155,17 @@ class FakeEngine:
         self._end(lost, -1)
         self._addresses.give_back(lost.status.address)
 
+    def leave_half_made(self, spec: JobSpec) -> None:
+        """Let a job be left that was made and never ran, as when somebody is killed inside of a start."""
+        if spec.id in self._jobs:
+            return
+        job = _Job(
+            Process(spec, _discard, {}), replace(new_status(spec, address="", started_at=None), state=RunState.CREATED)
+        )
+        job.ended.set()
+        self._jobs[spec.id] = job
+        self._bell.ring()
+
     def lose_volume(self, volume: VolumeID) -> None:
         """Let the directory of a volume vanish, as when somebody removes it behind our back."""
         del self._volumes[volume]
@@ -178,6 +189,21 @@ class FakeEngine:
         finally:
             self._well_since = trio.current_time()
 
+    @property
+    def listed(self) -> list[JobStatus]:
+        """What is there, whether or not `jobs` would answer now."""
+        return [job.status for job in self._jobs.values()]
+
+    @property
+    def listed_volumes(self) -> frozenset[VolumeID]:
+        """What is there, whether or not `volumes` would answer now."""
+        return frozenset(self._volumes)
+
+    @property
+    def answers(self) -> bool:
+        """Whether there is no `outage`."""
+        return not self._outage
+
     # -- Engine --------------------------------------------------------------------------------
 
     @property
@@ -190,7 +216,7 @@ class FakeEngine:
 
     async def jobs(self) -> list[JobStatus]:
         await self._call("list jobs")
-        return [job.status for job in self._jobs.values()]
+        return self.listed
 
     async def start(self, spec: JobSpec) -> JobStatus:
         return (await self._start(spec, output=None)).status
@@ -239,7 +265,7 @@ class FakeEngine:
 
     async def volumes(self) -> frozenset[VolumeID]:
         await self._call("list volumes")
-        return frozenset(self._volumes)
+        return self.listed_volumes
 
     async def create_volume(self, volume: VolumeID) -> None:
         await self._call(f"create volume {volume}")
@@ -306,10 +332,12 @@ class FakeEngine:
     async def _start(self, spec: JobSpec, *, output: trio.MemorySendChannel[Output] | None) -> _Job:
         await self._change(f"start job {spec.id}")
         await self._settled(spec.id)
-        if spec.id in self._jobs:
+        if (found := self._jobs.get(spec.id)) and found.status.state is RunState.CREATED:
+            self._remove(spec.id)
+        elif found:
             if output is not None:
                 raise EngineError(f"cannot attach to job {spec.id}: it has been started already")
-            return self._jobs[spec.id]
+            return found
         check_free(spec, self._held_volumes())
         behaviour = self._behaviour(spec)
         start = self._starting[spec.id] = _Start(spec)
@@ -418,6 +446,10 @@ class FakeEngine:
             records.append(log_record(now, name, rest, whole=False))
         with (self._log_dir / log_file_name(spec.app, spec.id, spec.type)).open("ab") as file:
             file.write(b"".join(records))
+
+
+async def _discard(piece: Output) -> None:
+    await trio.lowlevel.checkpoint()
 
 
 class _FakeAttachment:
