@@ -26,8 +26,8 @@ from .world import Errors, World
 STEPS_TO_REST = 250
 """After so many steps the faults end, and everything must come right."""
 PAUSES_S = (0.0, 0.0, 0.001, 0.02, 0.1, 0.1, 0.4, 2.0)
-SUBNETS = ("127.105.0.0/24", "127.105.0.0/27")
-"""In the small one an address comes back at once."""
+SUBNETS = ("127.105.0.0/24", "127.105.0.0/26")
+"""In the small one an address comes back soon; it still has room for all that the operations may ask for."""
 MEMORY = Path("/dev/shm")
 """The database waits for its disk after each change; a disk of memory does not keep it waiting."""
 
