@@ -1,6 +1,6 @@
 """The control plane as `appliance.run` puts it together, without what needs a socket or a person."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import trio
 
-from flynn_aio.discoverd import Services, open_monitor
+from flynn_aio.discoverd import Services, Snapshot, open_monitor
+from flynn_aio.engine import RunState
+from flynn_aio.model import JobID
 from flynn_aio.router import Router
 from flynn_aio.router.forward import Upstreams
 from flynn_aio.router.pages import Pages
@@ -19,6 +21,7 @@ from flynn_aio.router.wire import Watchman
 from flynn_aio.scheduler import open_scheduler
 from flynn_aio.settings import RouterSettings, SchedulerSettings, StoreSettings
 from flynn_aio.store import Store, open_store
+from flynn_aio.watch import Watch
 
 from ..support.certs import Authority
 from .gate import Gate, GatedEngine
@@ -51,13 +54,13 @@ class ControlPlane:
 async def open_control_plane(machine: Machine, gate: Gate) -> AsyncIterator[ControlPlane]:
     """Boot on a machine; what it does while the block runs goes through the gate."""
     engine = GatedEngine(machine.engine, gate)
-    services = Services()
     settings = StoreSettings(path=machine.path, busy_timeout_s=0)
     async with open_store(settings, machine.clock, run_blocking=machine.run_blocking) as store:
         _let_wait(store)
         store.transact = partial(gate.commit, partial(_transact, store, machine, store.transact))
+        running = {status.id: status.address for status in await engine.jobs() if status.state is RunState.RUNNING}
         async with (
-            open_monitor(store, services.snapshot, probe_timeout_s=PROBE_TIMEOUT_S, probe=machine.probe),
+            open_services(store, machine, engine, running) as services,
             open_routing(store, services, machine) as router,
             open_scheduler(SCHEDULING, store, engine, services, machine.clock, drained=router.drained),
             trio.open_nursery() as requests,
@@ -83,6 +86,24 @@ async def _transact(store: Store, machine: Machine, transact, change):
         return await transact(change)
     finally:
         store._writer.conn.execute(f"PRAGMA max_page_count = {ALL_PAGES}")
+
+
+@asynccontextmanager
+async def open_services(
+    store: Store, machine: Machine, engine: GatedEngine, running: Mapping[JobID, str]
+) -> AsyncIterator[Services]:
+    """Have discoverd without DNS."""
+    snapshot = Watch(Snapshot())
+    async with open_monitor(
+        store,
+        snapshot,
+        probe_timeout_s=PROBE_TIMEOUT_S,
+        probe=machine.probe,
+        clock=machine.clock,
+        running=running,
+        listening=engine.listening,
+    ) as followed:
+        yield Services(snapshot=snapshot, followed=followed)
 
 
 @asynccontextmanager

@@ -7,12 +7,13 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from math import inf
 
 import trio
 from sqlite_utils import Database
 
 from flynn_aio.engine import JobSpec
-from flynn_aio.model import JOB_META, Deployment, DeploymentStatus, Job, JobState, Strategy, Volume, decode
+from flynn_aio.model import JOB_META, Deployment, DeploymentStatus, Job, JobID, JobState, Strategy, Volume, decode
 from flynn_aio.store import queries
 
 from .control_plane import ControlPlane
@@ -40,6 +41,7 @@ class Invariants:
         self._last_event = 0
         self._states: dict[str, list[JobState]] = {}
         self._due: dict[str, float] = {}
+        self._busy_until: dict[str, float] = {}
         self._started = 0
         self._seen_up: set[str] = set()
         self._volumes: set[str] = set()
@@ -96,6 +98,8 @@ class Invariants:
         if before and RANK[job.state] < RANK[before[-1]]:
             raise Violation(f"job {job.uuid} goes back from {before[-1]} to {job.state}")
         before.append(job.state)
+        if job.state is JobState.STOPPING:
+            self._busy_until[job.uuid] = trio.current_time()
         self.started()
         if job.state is JobState.UP:
             self._seen_up.add(job.uuid)
@@ -173,8 +177,21 @@ class Invariants:
         """Look at what is about to be asked of the engine."""
         if isinstance(subject, JobSpec) and subject.formation:
             self._starting(subject)
-        elif name == "stop" and plane and (where := list(_routed(plane, str(subject)))):
-            raise Violation(f"job {subject} gets its SIGTERM while it is routed to as {where}")
+        elif name == "stop" and plane:
+            self._stopping(str(subject), plane)
+
+    def visited(self, job: str) -> None:
+        """A request to a job has ended."""
+        self._busy_until[job] = trio.current_time()
+
+    def _stopping(self, job: str, plane: ControlPlane) -> None:
+        if where := list(_routed(plane, job)):
+            raise Violation(f"job {job} gets its SIGTERM while it is routed to as {where}")
+        if plane.router.upstreams.pool.is_busy(JobID(job)):
+            return  # for as long as it is waited for at most
+        waited = trio.current_time() - max(self._busy_until.get(job, inf), self.unhindered_since)
+        if waited > NOTICE_S:
+            raise Violation(f"job {job} had no request in flight, and got its SIGTERM {waited:.1f} s later")
 
     def _starting(self, spec: JobSpec) -> None:
         due = self._due.get(spec.id, 0.0)

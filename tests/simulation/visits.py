@@ -30,3 +30,4 @@ async def _stay(world: World, pool, instance: Instance, drains: bool) -> None:
         await trio.sleep(world.dice.choice((0.01, 1.0, 8.0, 20.0)))
     finally:
         pool.end(backend, drains=drains)
+        world.invariants.visited(backend.job)

@@ -9,7 +9,7 @@ from random import Random
 import trio
 from sqlite_utils import Database
 
-from flynn_aio.errors import FlynnError, Unavailable
+from flynn_aio.errors import EngineError, FlynnError, Unavailable
 
 from .control_plane import ControlPlane, open_control_plane
 from .gate import Gate
@@ -59,7 +59,7 @@ class World:
         """Do systemd's part: start the control plane, and again when it has ended.
 
         Raises:
-            Violation: it ended by itself, which only a boot may that finds the database locked or its disk full.
+            Violation: it ended by itself. Only a boot may that finds no engine, or a database locked or without room.
         """
         while True:
             self.gate = gate = self._new_gate()
@@ -72,10 +72,10 @@ class World:
                         self.promises.check(self.db)
                         self.booted.set()
                         await trio.sleep_forever()
-            except* Unavailable as group:
+            except* (EngineError, Unavailable) as group:
                 if self.booted.is_set():
                     raise
-                self.history.note(f"boot failed: {group.exceptions[0]}")
+                self.history.note(f"no boot: {group.exceptions[0]}")
                 self.downtime_s = 1.0
             if not gate.is_dead and self.booted.is_set():
                 raise Violation("the control plane ended by itself")
